@@ -1,0 +1,62 @@
+# Needs git, make and Python 3.11 or later with venv; builds .venv, each step again only when its inputs change.
+PYTHON ?= python3
+# Named for the Python asked for: another one makes .venv anew.
+MADE := .venv/.made-by$(subst /,-,$(PYTHON))
+PIP := .venv/bin/uv pip
+HASHED := --python .venv --quiet --require-hashes --no-build --compile-bytecode
+ITSELF := --python .venv --quiet --offline --no-deps --editable .
+LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-hashes --no-build --custom-compile-command "make lock"
+PYTEST := .venv/bin/pytest -n auto --dist worksteal
+ARGS ?=
+
+.PHONY: help run test check fmt everywhere bench mutants lock
+help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
+
+run: .venv/.run ## start the service, with a sample book in an empty store
+	.venv/bin/ebill serve --demo $(ARGS)
+
+test: check ## check, then all tests (ARGS="-k posting": some of them; ARGS=--cov: with coverage)
+	$(PYTEST) $(ARGS)
+
+check: .venv/.test ## format, lint, types, import direction
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+fmt: .venv/.test ## format, and mend what lint can mend
+	.venv/bin/ruff check --fix-only
+	.venv/bin/ruff format
+
+everywhere: .venv/.test ## all tests again, on either side of the date line and under python -O
+	TZ=Pacific/Kiritimati $(PYTEST) $(ARGS)
+	TZ=Etc/GMT+12 $(PYTEST) $(ARGS)
+	PYTHONOPTIMIZE=1 $(PYTEST) -W "ignore:assertions not in test modules" $(ARGS)
+
+bench: .venv/.test ## how long things take
+	.venv/bin/python -m tests.bench $(ARGS)
+
+mutants: .venv/.test ## plant faults and list those that no test sees (ARGS=ebill/dates.py: in one module)
+	.venv/bin/python -m tests.mutants $(ARGS)
+
+lock: $(MADE) ## pin what pyproject.toml asks for (ARGS=--upgrade: anew)
+	$(LOCK) $(ARGS) --group setup --output-file requirements-uv.lock
+	$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
+	$(LOCK) $(ARGS) pyproject.toml --extra test --constraint requirements.lock --output-file requirements-dev.lock
+
+$(MADE): requirements-uv.lock
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, as in: make PYTHON=python3.11 run")'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-uv.lock
+	touch $@
+
+# Adds to what is there: the tools of .venv/.test stay.
+.venv/.run: requirements.lock pyproject.toml $(MADE)
+	$(PIP) install $(HASHED) -r requirements.lock
+	$(PIP) install $(ITSELF)
+	touch $@
+
+.venv/.test: requirements-dev.lock pyproject.toml $(MADE)
+	$(PIP) sync $(HASHED) requirements-dev.lock
+	$(PIP) install $(ITSELF)
+	touch .venv/.run $@

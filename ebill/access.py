@@ -1,0 +1,182 @@
+"""Who may see and do what: the one place where it is decided.
+
+allowed = an active user, whose role may do it, who holds the entitlement it needs, and who may see the client; all
+read in the transaction of the data. What is not allowed here is refused. A client that is there but not to be seen
+is refused exactly as one that is not there: by the same query, with the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
+
+from ebill.errors import ClientNotFound, MissingEntitlement, NotAllowed, TermsNotAccepted, Unauthenticated
+from ebill.store import people
+from ebill.store.glance import Glance
+from ebill.store.people import User
+from ebill.store.tables import ROLES, audit, clients, grants, memberships, users
+
+Action = Literal[
+    "public",
+    "own",
+    "read_client",
+    "configure_client",
+    "record_payments",
+    "request_access",
+    "decide_access",
+    "import_clients",
+    "read_audit",
+    "administer",
+]
+
+MAY: Final[Mapping[Action, frozenset[str]]] = {
+    "public": frozenset({"producer", "client_manager", "admin"}),
+    "own": frozenset({"producer", "client_manager", "admin"}),
+    "read_client": frozenset({"producer", "client_manager", "admin"}),
+    "configure_client": frozenset({"client_manager", "admin"}),
+    "record_payments": frozenset({"producer", "client_manager", "admin"}),
+    "request_access": frozenset({"producer"}),
+    "decide_access": frozenset({"client_manager", "admin"}),
+    "import_clients": frozenset({"client_manager", "admin"}),
+    "read_audit": frozenset({"producer", "client_manager", "admin"}),
+    "administer": frozenset({"admin"}),
+}
+"""Which roles may do what at all."""
+
+NEEDS: Final[Mapping[Action, str]] = {
+    "read_client": "client_administration",
+    "record_payments": "client_administration",
+    "read_audit": "client_administration",
+}
+"""The entitlement a producer needs for it besides; managers have their team, administrators their role."""
+
+NEEDS_TERMS: Final[frozenset[Action]] = frozenset({"record_payments"})
+"""What a producer may do only once the electronic payment terms are accepted."""
+
+DEFAULT_ENTITLEMENTS: Final[Mapping[str, frozenset[str]]] = {
+    "NY": frozenset({"general_agency_administrator", "client_administration", "renewals", "small_group_quotes"}),
+}
+"""What a new producer of a state gets. Elsewhere two entitlements are never automatic: see `default_entitlements`."""
+
+
+def default_entitlements(role: str, state: str) -> frozenset[str]:
+    """Give what a new user of a state is entitled to. Source: the carrier's Producer Portal FAQ."""
+    if role != "producer":
+        return frozenset()
+    elsewhere = frozenset({"client_administration", "renewals", "small_group_quotes"})
+    return DEFAULT_ENTITLEMENTS.get(state, elsewhere)
+
+
+def allow(user: User, action: Action) -> None:
+    """Let a user's role and entitlements do something, or raise NotAllowed, MissingEntitlement or TermsNotAccepted.
+
+    This depends on the user and the action alone, never on what is asked about.
+    """
+    if user.role not in MAY[action]:
+        raise NotAllowed(user.role)
+    needed = NEEDS.get(action)
+    if user.role == "producer" and needed is not None and needed not in user.entitlements:
+        raise MissingEntitlement(needed)
+    if user.role == "producer" and action in NEEDS_TERMS and user.terms_accepted_at is None:
+        raise TermsNotAccepted
+
+
+class Entered(NamedTuple):
+    """Who came in, by which token, and the state of the client they came for: see `enter`."""
+
+    user: User
+    token_id: str
+    state: bytes
+
+
+def enter(connection: Connection | Glance, token: str, at: datetime, action: Action, client_id: str | None) -> Entered:
+    """Let the holder of a token do something, to a client where one is named.
+
+    Raises Unauthenticated, NotAllowed, MissingEntitlement or ClientNotFound, in that order. All is found by one query,
+    so that nothing can change in between, and nobody can tell from the time it takes what was wrong. `state` is the
+    hash of the client's last audit row: while that is the same, nothing about the client has changed.
+    """
+    row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
+    if row is None:
+        raise Unauthenticated
+    user = people.as_user(row)
+    allow(user, action)
+    if client_id is not None and row.client_state is None:
+        raise ClientNotFound
+    return Entered(user, row.token_id, row.client_state or b"")
+
+
+def visible(user: User) -> ColumnElement[bool]:
+    """Give the condition on `client` rows under which a user may see them, for a query to join."""
+    return _visible(user.role, user.user_id)
+
+
+def among(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Give the same condition on a column of client ids, for a query that looks for all a user may see.
+
+    For a producer it begins with what was granted, however many clients there are.
+    """
+    if user.role == "admin":
+        return true()
+    if user.role == "producer":
+        return client_id.in_(select(grants.c.client_id).where(grants.c.user_id == user.user_id))
+    return client_id.in_(select(clients.c.client_id).where(visible(user)))
+
+
+def see(connection: Connection, user: User, client_id: str) -> None:
+    """Let a user see a client, or raise ClientNotFound: one query, whether it is missing or not theirs."""
+    if connection.scalar(_see(user.role), {"client_id": client_id, "user_id": user.user_id}) is None:
+        raise ClientNotFound
+
+
+def _visible(role: str, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+    if role == "admin":
+        return true()
+    if role == "client_manager":
+        member = select(memberships.c.team_id).where(memberships.c.user_id == user_id)
+        return clients.c.team_id.in_(member.correlate(users))
+    held = and_(grants.c.client_id == clients.c.client_id, grants.c.user_id == user_id)
+    return exists(select(grants.c.client_id).where(held).correlate(clients, users))
+
+
+@cache
+def _see(role: str) -> Select[Any]:
+    """Build the query of `see` once: that takes longer than asking it."""
+    named = clients.c.client_id == bindparam("client_id")
+    return select(clients.c.client_id).where(named, _visible(role, bindparam("user_id")))
+
+
+def _enter() -> Select[Any]:
+    may_see = or_(*(and_(users.c.role == role, _visible(role, users.c.user_id)) for role in ROLES))
+    last = select(audit.c.hash).where(audit.c.client_id == clients.c.client_id).order_by(audit.c.sequence.desc())
+    state = (
+        select(func.coalesce(last.limit(1).scalar_subquery(), literal(b"", LargeBinary)))
+        .where(clients.c.client_id == bindparam("client_id"), may_see)
+        .correlate(users)
+    )
+    return people.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
+
+
+_ENTER: Final = _enter()
+
+
+def may_assign(user: User, team_id: str) -> bool:
+    """Tell whether a user may put a client into a team's hands: their own team's, or any for an administrator."""
+    return user.role == "admin" or team_id in user.teams

@@ -1,0 +1,102 @@
+"""The command: parses, asks the service, prints.
+
+A refusal goes to standard error, each fault with the option it is about, and the command ends with 2. What it prints
+on standard output is an answer and nothing else, so that it can be piped. A command's module is imported when it is
+called: the dates come without loading a web server.
+
+- `dates`    `schedule`, `posting`
+- `books`    `check`, `diff`
+- `serving`  `serve`
+- `listed`   `deadlines`
+- `stored`   `db`, `user`, `team`, `token`, `grant`, `import`, `export`, `demo`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, Final
+
+import click
+
+from ebill.errors import Refusal
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "schedule": ("dates", "schedule"),
+    "posting": ("dates", "posting"),
+    "check": ("books", "check"),
+    "diff": ("books", "diff"),
+    "serve": ("serving", "serve"),
+    "import": ("stored", "import_"),
+    "export": ("stored", "export"),
+    "deadlines": ("listed", "deadlines"),
+    "user": ("stored", "user"),
+    "team": ("stored", "team"),
+    "token": ("stored", "token"),
+    "grant": ("stored", "grant"),
+    "db": ("stored", "db"),
+    "demo": ("stored", "make_demo"),
+}
+"""Where each command is: its module, and its name there."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called, and whose refusals end the command with 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order of this module."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        if name not in COMMANDS:
+            return None
+        module, called = COMMANDS[name]
+        found: click.Command = getattr(import_module(f"ebill.cli.{module}"), called)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call a command."""
+        try:
+            return super().invoke(ctx)
+        except Refusal as refusal:
+            click.echo(f"ebill: {refusal}", err=True)
+            for fault in refusal.faults:
+                if fault.detail != str(refusal):
+                    click.echo(f"  {option(fault.pointer)}{fault.detail}", err=True)
+            ctx.exit(2)
+
+
+def option(pointer: str) -> str:
+    """Say which option a JSON pointer is about.
+
+    >>> option("/rules/grace/days"), option("/exceptions/0/due_date"), option("/last_coverage_month"), option("")
+    ('--rule grace.days: ', '--exception 1, due_date: ', '--last-coverage-month: ', '')
+    >>> option("/4/rule"), option("/4/")  # of an imported file
+    ('line 4, rule: ', 'line 4: ')
+    """
+    if not pointer:
+        return ""
+    first, *rest = pointer.removeprefix("/").split("/")
+    if first.isdigit():
+        return ", ".join([f"line {first}", *filter(None, rest)]) + ": "
+    if first == "rules":
+        return f"--rule {'.'.join(rest)}: " if rest else "--rule: "
+    if first == "exceptions" and rest:
+        return ", ".join([f"--exception {int(rest[0]) + 1}", *rest[1:]]) + ": "
+    return f"--{'/'.join([first, *rest]).replace('_', '-')}: "
+
+
+def fitting(value: str) -> int | bool | str:
+    """Read an option's value as JSON would write it: a whole number, true, false, or else text."""
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,9})", value):
+        return int(value)
+    return {"true": True, "false": False}.get(value, value)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("ebill"), prog_name="ebill", message="%(prog)s %(version)s")
+def main() -> None:
+    """Tell when invoices are generated, due and out of grace, and by when to pay."""

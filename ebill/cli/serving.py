@@ -1,0 +1,127 @@
+"""`ebill serve`: the service on this machine, on an embedded server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from multiprocessing import Process
+
+import click
+
+from ebill import bookfile, demo
+from ebill.errors import Refusal
+from ebill.rulebook import RuleBook
+from ebill.store import engine
+from ebill.store.engine import Store
+
+SPOKEN = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # replaced here, not listened on
+"""Where a service that listens on every address of a machine is reached from it."""
+SAMPLE_CLIENTS = 200
+TRY = {
+    demo.PRODUCER: f"/v1/clients/{demo.FIRST_CLIENT}/schedule?months=3",
+    demo.MANAGER: "/v1/clients?limit=5",
+    demo.ADMIN: "/v1/audit?limit=5",
+}
+EXAMPLE = {"state": "PA", "coverage_month": "2026-08"}
+LARGEST_HEAD = 16_384
+"""Bytes of a request before its body; 431 beyond. HTTP/2 is not spoken here: its bound would be another, 16 MB."""
+
+
+class AddressTaken(Refusal):
+    """Nothing can be served at this address."""
+
+    code = "address_taken"
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(f"Nothing can be served at {host}:{port}: {why}. Choose another with --port.")
+
+
+@click.command(short_help="the service on this machine")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes.")
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="How many threads in each.")
+@click.option(
+    "--demo", "with_demo", is_flag=True, help="Put a sample book into an empty store, and print tokens for it."
+)
+def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) -> None:
+    """Serve the API and its docs page until interrupted. A rule book that is refused is not served."""
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    file = bookfile.path()
+    book = bookfile.load(file).book
+    _refuse_taken(host, port)
+    tokens = _make_ready(book, with_demo=with_demo)
+    server = Server(
+        "ebill.web:create_app",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=threads,
+        log_level=LogLevels.warning,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
+    )
+    host = SPOKEN.get(host, host)
+    welcome = _welcome(f"http://{f'[{host}]' if ':' in host else host}:{port}", f"{file}, {book.version}", tokens)
+    # A process, not a thread: the server forks its workers, and a lock held just then would stay held in them.
+    server.on_startup(Process(target=_say_when_ready, args=(host, port, welcome), daemon=True).start)
+    server.serve()
+
+
+def _make_ready(book: RuleBook, *, with_demo: bool) -> dict[str, str]:
+    """Make an empty store ready, before any worker could; give the sample users' tokens, where there are any."""
+    store = Store(engine.url())
+    try:
+        store.make_ready()
+        if not with_demo:
+            return {}
+        now = datetime.now(UTC)
+        if demo.is_untouched(store):
+            demo.fill(store, book, SAMPLE_CLIENTS, now)
+        return demo.fresh_tokens(store, now) if demo.is_here(store) else {}
+    finally:
+        store.close()
+
+
+def _say_when_ready(host: str, port: int, welcome: str) -> None:
+    """Say how to reach the service as soon as somebody could."""
+    for _ in range(600):
+        try:
+            socket.create_connection((host, port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            click.echo(welcome)
+            return
+
+
+def _welcome(address: str, book: str, tokens: Mapping[str, str]) -> str:
+    lines = [
+        f"eBill serves at {address}, from {book}",
+        "",
+        f"  docs page    {address}/docs",
+        f"  try it       curl {address}/v1/calculate -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
+    ]
+    for user_id, text in tokens.items():
+        lines += ["", f"  as {user_id}", f"    curl '{address}{TRY[user_id]}' -H 'Authorization: Bearer {text}'"]
+    return "\n".join([*lines, "", "Ctrl-C ends it."])
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Raise AddressTaken where the server could not listen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AddressTaken(host, port, (error.strerror or "it cannot be used").lower()) from None

@@ -1,0 +1,310 @@
+"""Commands on the store of this machine: its tables, its people, its clients.
+
+Whoever may run them may read the store's file anyway; so they act as an administrator, and the audit calls them
+`command`. The store is that of `EBILL_DATABASE_URL`, else `ebill.db` in the working directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ebill import bookfile, demo
+from ebill.errors import ClientNotFound, StoreRefused, UserNotFound
+from ebill.rulebook import RuleBook
+from ebill.service import imports, people
+from ebill.service.clients import Precondition
+from ebill.store import audit, engine
+from ebill.store import people as kept
+from ebill.store.audit import By
+from ebill.store.engine import Store, Writing
+from ebill.store.people import User
+from ebill.store.tables import ENTITLEMENTS, ROLES
+
+OPERATOR = User("command", "The command on this machine", "admin", "", 0, frozenset(), frozenset())
+NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@contextmanager
+def opened(*, new: bool = False) -> Iterator[Store]:
+    """Open the store, which must be up to date; there must be one, unless it may be `new`."""
+    store = Store(engine.url())
+    try:
+        if not new and store.is_empty():
+            raise StoreRefused("There is no store yet. Make one: ebill db upgrade")
+        store.make_ready()
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def changing() -> Iterator[Writing]:
+    """Change the store, in one transaction."""
+    with opened() as store, store.writing(By(OPERATOR.user_id, datetime.now(UTC))) as write:
+        yield write
+
+
+def book() -> RuleBook:
+    """Read the rule book."""
+    return bookfile.load(bookfile.path()).book
+
+
+@click.group(short_help="the store's tables, backup and audit")
+def db() -> None:
+    """Make the store, bring it up to date, back it up, check its audit."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Make the store, or bring its tables up to date."""
+    store = Store(engine.url())
+    try:
+        was = "made" if store.is_empty() else "up to date"
+        store.upgrade()
+        click.echo(f"The store is {was}: {store.engine.url.render_as_string(hide_password=True)}")
+    finally:
+        store.close()
+
+
+@db.command()
+@click.argument("file", type=NEW_FILE)
+def backup(file: Path) -> None:
+    """Copy a SQLite store into a new file, whole, while it is being used."""
+    with opened() as store:
+        store.backup(file)
+    click.echo(f"{file} is a whole copy of the store")
+
+
+@db.command(name="check")
+def check_audit() -> None:
+    """Check that the audit is whole: that no row was altered or taken out."""
+    with opened() as store, store.reading() as connection:
+        broken = list(audit.breaks(connection))
+        last = audit.last(connection)
+    if broken:
+        raise StoreRefused(f"The audit does not hold at row {broken[0]}, and at {len(broken) - 1} others.")
+    click.echo(f"The audit holds: {last.sequence} rows, the last with hash {last.hash.hex()}")
+
+
+@click.group(short_help="who may sign in")
+def user() -> None:
+    """Users: producers, client managers, administrators."""
+
+
+@user.command(name="add")
+@click.argument("user_id", metavar="USER")
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--state", default="PA", show_default=True, help="Whose entitlements a producer gets.")
+@click.option("--team", "teams", multiple=True, help="A team that a client manager is in; may be repeated.")
+@click.option(
+    "--entitlement",
+    "entitlements",
+    type=click.Choice(ENTITLEMENTS),
+    multiple=True,
+    help="Instead of the state's; may be repeated.",
+)
+def add_user(user_id: str, entitlements: tuple[str, ...], teams: tuple[str, ...], **given: Any) -> None:
+    """Make a user."""
+    body = {**given, "teams": list(teams), **({"entitlements": list(entitlements)} if entitlements else {})}
+    with changing() as write:
+        people.put_user(write, book(), user_id, body, Precondition(new=True))
+    click.echo(f"{user_id} is a user now; give a token: ebill token make {user_id}")
+
+
+@user.command(name="disable")
+@click.argument("user_id", metavar="USER")
+def disable_user(user_id: str) -> None:
+    """Let a user in no more, from this instant on."""
+    with changing() as write:
+        known = kept.user(write.connection, user_id)
+        if known is None:
+            raise UserNotFound
+        body = {"name": known.name, "role": known.role, "state": known.state, "disabled": True,
+                "teams": sorted(known.teams)}  # fmt: skip
+        people.put_user(write, book(), user_id, body, Precondition(known.version))
+    click.echo(f"{user_id} is let in no more")
+
+
+@user.command(name="password")
+@click.argument("user_id", metavar="USER")
+@click.option("--stdin", "piped", is_flag=True, help="Read it from standard input, to its end, in place of asking.")
+def set_password(user_id: str, *, piped: bool) -> None:
+    """Set a user's password, which ends the sessions that were begun with another."""
+    if piped:
+        password = sys.stdin.read().removesuffix("\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with changing() as write:
+        people.set_password(write, user_id, password)
+    click.echo(f"{user_id} has a new password")
+
+
+@user.command(name="list")
+def list_users() -> None:
+    """List the users."""
+    from ebill.render.text import table
+
+    with opened() as store, store.reading() as connection:
+        users = kept.all_users(connection)
+    rows = ([u.user_id, u.name, u.role, u.state, ", ".join(sorted(u.teams | u.entitlements)),
+             "disabled" if u.disabled_at else ""] for u in users)  # fmt: skip
+    click.echo(table(["user", "name", "role", "state", "teams and entitlements", ""], rows), nl=False)
+
+
+@click.group(short_help="client management teams")
+def team() -> None:
+    """Teams of client managers."""
+
+
+@team.command(name="add")
+@click.argument("team_id", metavar="TEAM")
+@click.option("--name", required=True)
+def add_team(team_id: str, name: str) -> None:
+    """Make a team."""
+    with changing() as write:
+        people.put_team(write, team_id, {"name": name})
+    click.echo(f"{team_id} is a team now")
+
+
+@click.group(short_help="API tokens")
+def token() -> None:
+    """Tokens with which programs ask in a user's name."""
+
+
+@token.command(name="make")
+@click.argument("user_id", metavar="USER")
+@click.option("--name", default="made by the command", show_default=True)
+@click.option("--days", type=click.IntRange(1, people.TOKEN_DAYS_MOST), default=people.TOKEN_DAYS, show_default=True)
+def make_token(user_id: str, name: str, days: int) -> None:
+    """Make a token; it is printed this once, and kept nowhere."""
+    with changing() as write:
+        if kept.user(write.connection, user_id) is None:
+            raise UserNotFound
+        made = people.token_for(write, user_id, name, days)
+    click.echo(made["token"])
+    click.echo(f"token {made['token_id']} of {user_id}, until {made['expires_at']:%Y-%m-%d}", err=True)
+
+
+@token.command(name="revoke")
+@click.argument("token_id", metavar="TOKEN")
+def revoke_token(token_id: str) -> None:
+    """Revoke a token by its id, from this instant on."""
+    with changing() as write:
+        people.revoke_token(write, OPERATOR, token_id)
+    click.echo(f"{token_id} is revoked")
+
+
+@token.command(name="list")
+@click.argument("user_id", metavar="[USER]", required=False)
+def list_tokens(user_id: str | None) -> None:
+    """List tokens, without their text, which nobody has."""
+    from ebill.render.text import table
+
+    with opened() as store, store.reading() as connection:
+        tokens = kept.tokens_of(connection, user_id)
+    rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "revoked" if t.revoked_at else ""]
+            for t in tokens)  # fmt: skip
+    click.echo(table(["token", "user", "name", "until", ""], rows), nl=False)
+
+
+@click.group(short_help="which clients a producer may see")
+def grant() -> None:
+    """Grants: which clients a producer may see."""
+
+
+@grant.command(name="add")
+@click.argument("user_id", metavar="USER")
+@click.argument("client_ids", metavar="CLIENT…", nargs=-1, required=True)
+def add_grants(user_id: str, client_ids: tuple[str, ...]) -> None:
+    """Let a producer see clients; all of them, or none."""
+    with changing() as write:
+        _each(write, people.grant, user_id, client_ids)
+    click.echo(f"{user_id} may see {', '.join(client_ids)}")
+
+
+@grant.command(name="remove")
+@click.argument("user_id", metavar="USER")
+@click.argument("client_ids", metavar="CLIENT…", nargs=-1, required=True)
+def remove_grants(user_id: str, client_ids: tuple[str, ...]) -> None:
+    """Take a producer's sight of clients away; of all of them, or of none."""
+    with changing() as write:
+        _each(write, people.withdraw, user_id, client_ids)
+    click.echo(f"{user_id} may no longer see {', '.join(client_ids)}")
+
+
+def _each(
+    write: Writing, change: Callable[[Writing, User, str, str], None], user_id: str, client_ids: tuple[str, ...]
+) -> None:
+    for client_id in client_ids:
+        try:
+            change(write, OPERATOR, user_id, client_id)
+        except ClientNotFound:
+            raise StoreRefused(f"There is no client {client_id}; nothing was changed.") from None
+    if write.audited:
+        write.is_unchanged = False
+
+
+@click.command(name="import", short_help="clients, bill accounts and rules from CSV")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Tell what would move, and keep nothing.")
+def import_(file: Path, *, dry_run: bool) -> None:
+    """Import clients, bill accounts, rules and exceptions from a CSV file: all of it, or nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ebill.render.json import encode
+
+    with file.open("rb") as counted:
+        lines = sum(block.count(b"\n") for block in iter(lambda: counted.read(1 << 20), b""))
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with bar, changing() as write, file.open(encoding="utf-8", newline="") as rows:
+        task = bar.add_task(str(file), total=lines)
+        found = imports.import_clients(
+            write, book(), OPERATOR, rows, dry_run=dry_run, told=lambda line: bar.update(task, completed=line)
+        )
+    click.echo(encode(found, indented=True))
+
+
+@click.group(short_help="what `ebill import` reads")
+def export() -> None:
+    """Write what is in the store."""
+
+
+@export.command(name="clients")
+@click.option("-o", "--output", type=NEW_FILE, help="A new file.  [default: standard output]")
+def export_clients(output: Path | None) -> None:
+    """Write clients, bill accounts, rules and exceptions as the CSV that `ebill import` reads."""
+    with opened() as store, store.reading() as connection:
+        if output is None:
+            imports.export_clients(connection, OPERATOR, sys.stdout)
+            return
+        try:
+            with output.open("x", encoding="utf-8", newline="") as file:
+                count = imports.export_clients(connection, OPERATOR, file)
+        except FileExistsError:
+            raise StoreRefused(f"{output} exists already; an export overwrites nothing") from None
+    click.echo(f"{output} has {count} clients", err=True)
+
+
+@click.command(name="demo", short_help="a sample book of made-up clients")
+@click.option("--clients", type=click.IntRange(1, 100_000), default=200, show_default=True)
+def make_demo(clients: int) -> None:
+    """Put made-up clients and three sample users into a store that has none, and print a token for each."""
+    now = datetime.now(UTC)
+    with opened(new=True) as store:
+        if demo.is_untouched(store):
+            made = demo.fill(store, book(), clients, now)
+            click.echo(f"{made.clients} clients with {made.accounts} bill accounts are made up", err=True)
+        elif not demo.is_here(store):
+            raise StoreRefused("The store has users already: a sample book goes into an empty store only.")
+        for user_id, text in demo.fresh_tokens(store, now).items():
+            click.echo(f"{user_id}  {text}")

@@ -1,0 +1,168 @@
+"""What can be asked: read strictly from plain data (a JSON body, options of the command) into one value each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Final, cast
+
+import numpy as np
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+
+from ebill.dates import LAST_MONTH
+from ebill.errors import InvalidInput
+from ebill.grammar import Day, Flag, Moment, Month, RulesSchema, Strict, Text, Whole, Word, faults
+from ebill.rules import Kind, Rule
+from ebill.schedule import FIXED_NAMES, FixedDates
+
+MOST_MONTHS: Final = 120
+"""How many coverage months one call may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """A question after the dates of `count` coverage months from `first`; what is None was not said."""
+
+    state: str
+    first: np.datetime64
+    count: int
+    product: str | None = None
+    rules: Mapping[Kind, Rule] = field(default_factory=dict)
+    exceptions: tuple[FixedDates, ...] = ()
+    as_of: date | None = None
+    paid_at: date | datetime | None = None
+    last_coverage_month: np.datetime64 | None = None
+    explain: bool = False
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PostingQuestion:
+    """A question after when a payment posts, under the rules of a state."""
+
+    state: str
+    paid_at: date | datetime
+
+
+class ExceptionSchema(Strict):
+    """Fixed dates for the invoice of one coverage month, and why."""
+
+    coverage_month = Month(required=True)
+    generation_date = Day()
+    due_date = Day()
+    grace_end_date = Day()
+    reason = Text(required=True)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def refuse_empty(self, data: Mapping[str, Any], original: Any, **_: Any) -> None:
+        """Refuse an exception that fixes nothing."""
+        if isinstance(original, Mapping) and not any(name in original for name in FIXED_NAMES):
+            raise ValidationError(f"must fix at least one of {', '.join(FIXED_NAMES)}")
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> FixedDates:
+        """Make the value."""
+        return FixedDates(**data)
+
+
+class Few(fields.List[Any]):
+    """A list that is refused unread where it is too long: every fault in it would take seconds to find."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class CalculationSchema(Strict):
+    """The body of `POST /v1/calculate`."""
+
+    state = Word(required=True)
+    product = Word()
+    coverage_month = Month()
+    from_ = Month(data_key="from", attribute="from")  # no unknown key can be loaded in its place
+    months = Whole(1, MOST_MONTHS)
+    rules = fields.Nested(RulesSchema, load_default=dict)
+    exceptions = Few(
+        fields.Nested(ExceptionSchema),
+        load_default=list,
+        validate=validate.Length(max=MOST_MONTHS, error=f"must be at most {MOST_MONTHS}"),
+    )
+    as_of = Day()
+    paid_at = Moment()
+    last_coverage_month = Month()
+    explain = Flag(load_default=False)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def refuse_unclear_months(self, data: Mapping[str, Any], original: Any, **_: Any) -> None:
+        """Either one month or a span of them, within the supported ones."""
+        if not isinstance(original, Mapping):
+            return
+        one, span = (
+            "coverage_month" in original,
+            [key for key in ("from", "months") if key in original],
+        )
+        if one and span:
+            raise ValidationError({key: ["cannot be given together with coverage_month"] for key in span})
+        if not one and len(span) < 2:
+            missing = [key for key in ("from", "months") if key not in span]
+            detail = "is required with the other of from and months" if span else "is required, or else coverage_month"
+            raise ValidationError({key: [detail] for key in missing})
+        if "from" in data and "months" in data and data["from"] + (data["months"] - 1) > LAST_MONTH:
+            raise ValidationError({"months": [f"must end by {LAST_MONTH}, the last supported coverage month"]})
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def refuse_two_exceptions(self, data: Mapping[str, Any], original: Any, **_: Any) -> None:
+        """One coverage month has one exception at most."""
+        fixed: set[str] = set()
+        twice = {}
+        for index, exception in enumerate(original.get("exceptions", ()) if "exceptions" in data else ()):
+            month = exception.get("coverage_month") if isinstance(exception, Mapping) else None
+            if isinstance(month, str):
+                if month in fixed:
+                    twice[index] = ["fixes a month that is fixed already"]
+                fixed.add(month)
+        if twice:
+            raise ValidationError({"exceptions": twice})
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> Calculation:
+        """Make the value."""
+        single = data.pop("coverage_month", None)
+        first, count = (single, 1) if single is not None else (data.pop("from"), data.pop("months"))
+        data["exceptions"] = tuple(data["exceptions"])
+        return Calculation(first=first, count=count, single=single is not None, **data)
+
+
+class PostingSchema(Strict):
+    """The query of `GET /v1/posting`."""
+
+    state = Word(required=True)
+    paid_at = Moment(required=True)
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> PostingQuestion:
+        """Make the value."""
+        return PostingQuestion(**data)
+
+
+_CALCULATION: Final = CalculationSchema()
+_POSTING: Final = PostingSchema()
+
+
+def calculation(body: Any) -> Calculation:
+    """Read a calculation from plain data. Raises InvalidInput with every fault."""
+    return cast(Calculation, _read(_CALCULATION, body))
+
+
+def posting_question(query: Any) -> PostingQuestion:
+    """Read a posting question from plain data. Raises InvalidInput with every fault."""
+    return cast(PostingQuestion, _read(_POSTING, query))
+
+
+def _read(schema: Strict, given: Any) -> Any:
+    try:
+        return schema.load(given)
+    except ValidationError as error:
+        raise InvalidInput(faults(error.messages)) from None

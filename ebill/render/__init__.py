@@ -1,0 +1,1 @@
+"""The formats of an answer: each takes the plain data that `service` gives, and decides nothing."""

@@ -1,0 +1,262 @@
+"""From rules or a state to dates; no client data is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+
+from ebill import questions
+from ebill.errors import (
+    BelowFloor,
+    CutoffNotDaily,
+    DatesOutOfOrder,
+    ExceptionTooFar,
+    Fault,
+    InvalidInput,
+    NoRuleInForce,
+    NotBilled,
+    OutsideCalendar,
+    Refusal,
+    UnknownCalendar,
+    UnknownState,
+    did_you_mean,
+    pointer,
+)
+from ebill.explain import Explanation
+from ebill.questions import Calculation, PostingQuestion
+from ebill.rulebook import Layer, Row, RuleBook, Scope, entered, in_force
+from ebill.rules import Kind
+from ebill.service.invoices import Invoice, NotBilledMonth, Version, invoices, not_billed, today, versions, zone_name
+from ebill.service.posted import Payment, Posted, payment, posted
+
+
+class PostingAnswer(Posted):
+    """The posting window under a state's rules, and why."""
+
+    state: str
+    timezone: str
+    rulebook: Version
+    explanation: Explanation
+
+
+class Answer(TypedDict):
+    """The dates of one account."""
+
+    state: str
+    product: NotRequired[str]
+    timezone: str
+    as_of: date
+    rulebook: Version
+    invoices: list[Invoice]
+    not_billed: NotRequired[list[NotBilledMonth]]
+    payment: NotRequired[Payment]
+
+
+class Configured(TypedDict):
+    """A state or a product of the rule book."""
+
+    code: str
+    name: str
+
+
+class States(TypedDict):
+    """The configured states and products."""
+
+    rulebook: Version
+    states: list[Configured]
+    products: list[Configured]
+
+
+class RuleRow(TypedDict):
+    """A dated rule: its kind, the rule as data and in words, and on whose word it holds since when."""
+
+    kind: Kind
+    since: str
+    rule: Any
+    sentence: str
+    layer: Layer
+    scope: str
+    cite: str
+    assumed: bool
+
+
+class Product(Configured):
+    """A product's rules, which replace the state's."""
+
+    rules: list[RuleRow]
+
+
+class State(Configured):
+    """A state's rules: those in force for `coverage_month` (the current one), and those to come."""
+
+    rulebook: Version
+    coverage_month: str
+    in_force: list[RuleRow]
+    to_come: list[RuleRow]
+    products: list[Product]
+
+
+def answer(book: RuleBook, body: Any, now: datetime) -> Answer:
+    """Answer a calculation as it is sent: plain data, read strictly. Raises as `calculate`, every fault at once."""
+    try:
+        question = questions.calculation(body)
+    except InvalidInput as refusal:
+        given = body if isinstance(body, dict) else {}
+        named = {fault.pointer for fault in refusal.faults}
+        unknown = (fault for fault in _unknown_names(book, given) if fault.pointer not in named)
+        raise InvalidInput([*refusal.faults, *unknown]) from None
+    return calculate(book, question, now)
+
+
+def calculate(book: RuleBook, question: Calculation, now: datetime) -> Answer:
+    """Answer with the dates of the coverage months asked for; `now` (aware) is what *today* is read from.
+
+    Raises InvalidInput with every fault, or one of the refusals of `RuleBook.life` and `Life.rows`, whose `faults`
+    then name the part of the question at fault.
+    """
+    calendar = question.rules.get("calendar")
+    named = {"state": question.state, "product": question.product}
+    if unknown := list(_unknown_names(book, {**named, "rules": {"calendar": calendar and calendar.as_data()}})):
+        raise InvalidInput(unknown)
+    scope = Scope(
+        question.state,
+        question.product,
+        entered(question.rules.values(), "client", "given with the question"),
+        question.exceptions,
+        question.last_coverage_month,
+    )
+    try:
+        life = book.life(scope)
+        rows = life.rows(question.first, question.count)
+    except Refusal as refusal:
+        refusal.faults = (_fault(refusal, question),)
+        raise
+
+    as_of = question.as_of or today(life.timeline, now)
+    found: Answer = {
+        "state": question.state,
+        "timezone": zone_name(life.timeline, as_of),
+        "as_of": as_of,
+        "rulebook": versions(book),
+        "invoices": invoices(life, rows, as_of, explained=question.explain),
+    }
+    if question.product:
+        found["product"] = question.product
+    if len(found["invoices"]) < question.count:
+        found["not_billed"] = not_billed(life, rows)
+    if question.paid_at is not None:
+        if not found["invoices"]:
+            raise InvalidInput([Fault("/paid_at", "there is no invoice in the months asked for that it could pay")])
+        _, found["payment"], explanation = payment(life.timeline, question.paid_at, found["invoices"][0])
+        if question.explain:
+            found["payment"]["explanation"] = explanation
+    return found
+
+
+def posting(book: RuleBook, question: PostingQuestion) -> PostingAnswer:
+    """Answer with when a payment posts under a state's rules. Raises InvalidInput, or PaymentOutsideCalendar."""
+    if question.state not in book.states:
+        raise InvalidInput([Fault("/state", str(UnknownState(question.state, book.states)))])
+    timeline = book.life(Scope(question.state)).timeline
+    paid_on, window, explanation = posted(timeline, question.paid_at)
+    return {
+        "state": question.state,
+        "timezone": zone_name(timeline, paid_on),
+        "rulebook": versions(book),
+        **window,
+        "explanation": explanation,
+    }
+
+
+def states(book: RuleBook) -> States:
+    """Answer with the configured states and products."""
+    return {
+        "rulebook": versions(book),
+        "states": [{"code": code, "name": state.name} for code, state in sorted(book.states.items())],
+        "products": [{"code": code, "name": product.name} for code, product in sorted(book.products.items())],
+    }
+
+
+def state(book: RuleBook, code: str, now: datetime) -> State:
+    """Answer with a state's rules, in force and to come, each with its citation. Raises UnknownState."""
+    rows = book.rows(code)
+    timeline = book.life(Scope(code)).timeline
+    month = np.datetime64(today(timeline, now), "M")
+    stretch = in_force(rows, month)
+    current = {*stretch.rows.values(), *stretch.floors}
+    return {
+        "code": code,
+        "name": book.states[code].name,
+        "rulebook": versions(book),
+        "coverage_month": str(month),
+        "in_force": [_row(row) for row in rows if row in current],
+        "to_come": [_row(row) for row in sorted(rows, key=lambda row: row.since) if row.since > month],
+        "products": [
+            {"code": name, "name": product.name, "rules": [_row(row) for row in product.rows]}
+            for name, product in sorted(book.products.items())
+        ],
+    }
+
+
+def _row(row: Row) -> RuleRow:
+    return {
+        "kind": row.kind,
+        "since": str(row.since),
+        "rule": row.rule.as_data(),
+        "sentence": str(row.rule),
+        "layer": row.layer,
+        "scope": row.scope,
+        "cite": row.cite,
+        "assumed": row.assumed,
+    }
+
+
+def _unknown_names(book: RuleBook, given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find the names in a question that only the rule book can judge; what is no text is somebody else's to find."""
+    state, product, rules = given.get("state"), given.get("product"), given.get("rules")
+    if isinstance(state, str) and state not in book.states:
+        yield Fault("/state", str(UnknownState(state, book.states)))
+    if isinstance(product, str) and product not in book.products:
+        known = ", ".join(sorted(book.products)) or "none"
+        hint = did_you_mean(product, book.products)
+        yield Fault("/product", f"is no configured product{hint}; the configured products are {known}")
+    calendar = rules.get("calendar") if isinstance(rules, dict) else None
+    if isinstance(calendar, str):
+        try:
+            book.calendar(calendar)
+        except UnknownCalendar as refusal:
+            yield Fault("/rules/calendar", str(refusal))
+
+
+def _fault(refusal: Refusal, question: Calculation) -> Fault:
+    """Say which part of the question a refusal is about."""
+    month_at = pointer("coverage_month" if question.single else "from")
+    match refusal:
+        case ExceptionTooFar():
+            place = _exception_at(question, refusal.coverage_month, refusal.name)
+        case NotBilled():
+            place = _exception_at(question, refusal.coverage_month)
+        case DatesOutOfOrder():
+            place = _exception_at(question, refusal.coverage_month) or pointer("rules")
+        case BelowFloor():
+            place = _exception_at(question, refusal.coverage_month, "grace_end_date") or pointer("rules", "grace")
+        case CutoffNotDaily():
+            place = (
+                pointer("rules", "posting", "cutoff") if "posting" in question.rules else pointer("rules", "timezone")
+            )
+        case OutsideCalendar() | NoRuleInForce():
+            place = month_at
+        case _:
+            place = ""
+    return Fault(place, str(refusal))
+
+
+def _exception_at(question: Calculation, month: str, name: str | None = None) -> str:
+    """Give the place of the exception for a month, or of the date it fixes; "" where there is none."""
+    for index, fixed in enumerate(question.exceptions):
+        if str(fixed.coverage_month) == month and (name is None or getattr(fixed, name) is not None):
+            return pointer("exceptions", index, *(() if name is None else (name,)))
+    return ""

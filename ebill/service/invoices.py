@@ -1,0 +1,124 @@
+"""What every answer about an account is made of: its invoices, as they stand on a day."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final, NotRequired, TypedDict, cast
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from ebill.dates import as_days, library_release
+from ebill.explain import Explanation, explain
+from ebill.rulebook import Life, RuleBook, Timeline
+from ebill.rules import Timezone
+from ebill.schedule import DateName
+from ebill.standing import STANDINGS, Standing, Warned, standing, warnings
+
+DRAWN_MOST: Final = 240
+"""Invoices kept drawn for one life, beyond which they are let go."""
+
+
+class Version(TypedDict):
+    """Which rules answered: the rule book's content hash, and the release of the `holidays` library."""
+
+    version: str
+    holidays: str
+
+
+class Invoice(TypedDict):
+    """One invoice's dates."""
+
+    coverage_month: str
+    generation_date: date
+    due_date: date
+    grace_end_date: date
+    next_generation_date: date | None
+    recommended_pay_by_date: date
+    safe_pay_by_date: date
+    standing: Standing
+    warnings: list[Warned]
+    explanation: NotRequired[dict[DateName, Explanation | None]]
+
+
+class NotBilledMonth(TypedDict):
+    """A month of the span that was asked for and has no invoice."""
+
+    coverage_month: str
+    reason: str
+
+
+def versions(book: RuleBook) -> Version:
+    """Name the rules that answer."""
+    return {"version": book.version, "holidays": library_release()}
+
+
+def invoices(life: Life, rows: slice, as_of: date, *, explained: bool) -> list[Invoice]:
+    """Give the invoices of a slice of rows as they stand on a day; `explained` with the why of each date."""
+    dates = life.schedule
+    stands = standing(
+        dates.days("generation_date")[rows],
+        dates.days("due_date")[rows],
+        dates.days("grace_end_date")[rows],
+        as_days(as_of),
+    ).tolist()
+    found = []
+    for row, stand, drawn in zip(range(rows.start, rows.stop), stands, _drawn(life, rows), strict=True):
+        if drawn is None:
+            continue
+        invoice = drawn.copy()
+        invoice["standing"] = STANDINGS[stand]
+        if explained:
+            invoice["explanation"] = explain(life, row)
+        found.append(invoice)
+    return found
+
+
+def _drawn(life: Life, rows: slice) -> list[Invoice | None]:
+    """Give what of the invoices does not depend on the day, None where there is no invoice; drawn once and kept."""
+    kept: dict[int, Invoice | None] = life.drawn
+    if not all(row in kept for row in range(rows.start, rows.stop)):
+        if len(kept) > DRAWN_MOST:
+            kept = life.drawn = {}  # whoever reads the old ones at the moment keeps them
+        columns = life.columns(rows)
+        warned = warnings(life, rows, columns)
+        billed = life.schedule.billed[rows].tolist()
+        for row, values, listed, is_billed in zip(
+            range(rows.start, rows.stop), zip(*columns.values(), strict=True), warned, billed, strict=True
+        ):
+            invoice = {
+                "coverage_month": life.month(row),
+                **dict(zip(columns, values, strict=True)),
+                "standing": None,
+                "warnings": listed,
+            }
+            kept[row] = cast(Invoice, invoice) if is_billed else None
+    return [kept[row] for row in range(rows.start, rows.stop)]
+
+
+def not_billed(life: Life, rows: slice) -> list[NotBilledMonth]:
+    """Give the months of a slice of rows that have no invoice, and why."""
+    first, last = life.first_coverage_month, life.last_coverage_month
+    found: list[NotBilledMonth] = []
+    for row in range(rows.start, rows.stop):
+        if not life.schedule.billed[row]:
+            month = life.month(row)
+            if first is not None and month < str(first):
+                reason = f"before the first coverage month, {first}"
+            elif last is not None and month > str(last):
+                reason = f"after the last coverage month, {last}"
+            else:
+                reason = str(life.at(row)[0].rows["skip_coverage_months"].rule)
+            found.append({"coverage_month": month, "reason": reason})
+    return found
+
+
+def today(timeline: Timeline, now: datetime) -> date:
+    """Give the date of an instant in the account's zone."""
+    zone = ZoneInfo(timeline.at(np.datetime64(now.replace(tzinfo=None), "M")).rule("timezone").name)
+    return now.astimezone(zone).date()
+
+
+def zone_name(timeline: Timeline, day: date) -> str:
+    """Name the zone in force on a day."""
+    return cast(Timezone, timeline.at(np.datetime64(day, "M")).rule("timezone")).name

@@ -1,0 +1,364 @@
+"""Users, their entitlements, grants, access requests and tokens, and the audit of what was done."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+from marshmallow import fields, validate
+from sqlalchemy import Connection, and_, or_, select
+
+from ebill import access, passwords
+from ebill.errors import (
+    Fault,
+    InvalidInput,
+    RequestNotFound,
+    TokenNotFound,
+    UserNotFound,
+    did_you_mean,
+)
+from ebill.grammar import Choice, Flag, Strict, Text, Whole, Word
+from ebill.rulebook import RuleBook
+from ebill.service.clients import Precondition, next_version
+from ebill.service.forms import Id, load
+from ebill.store import people
+from ebill.store.engine import Writing
+from ebill.store.people import Token, User
+from ebill.store.tables import ENTITLEMENTS, ROLES, audit, clients
+
+TOKEN_DAYS: Final = 90
+TOKEN_DAYS_MOST: Final = 365
+CLIENTS_AT_ONCE: Final = 200
+PAGE: Final = 200
+
+
+class UserSchema(Strict):
+    """The body of `PUT /v1/users/{user_id}`; entitlements not given are the state's defaults for a new user."""
+
+    name = Text(required=True)
+    role = Choice(*ROLES, required=True)
+    state = Word(required=True)
+    entitlements = fields.List(Choice(*ENTITLEMENTS))
+    teams = fields.List(Id(), load_default=list)
+    disabled = Flag(load_default=False)
+
+
+class RequestSchema(Strict):
+    """The body of `POST /v1/access-requests`: several clients at once."""
+
+    client_ids = fields.List(Id(), required=True, validate=validate.Length(min=1, max=CLIENTS_AT_ONCE))
+    reason = Text(required=True)
+
+
+class DecisionSchema(Strict):
+    """The body of `POST /v1/access-requests/{request_id}/decisions`: of some of its clients, or all that wait."""
+
+    decision = Choice("granted", "declined", required=True)
+    client_ids = fields.List(Id(), validate=validate.Length(min=1, max=CLIENTS_AT_ONCE))
+    reason = Text(load_default=None)
+
+
+class TokenSchema(Strict):
+    """The body of `POST /v1/tokens`."""
+
+    name = Text(required=True)
+    days = Whole(1, TOKEN_DAYS_MOST, load_default=TOKEN_DAYS)
+
+
+class TeamSchema(Strict):
+    """The body of `PUT /v1/teams/{team_id}`."""
+
+    name = Text(required=True)
+
+
+class TermsSchema(Strict):
+    """The body of `PUT /v1/me/payment-terms`."""
+
+    accepted = Flag(required=True)
+
+
+def me(connection: Connection, user: User) -> dict[str, Any]:
+    """Answer with who is asking, and what is open to them."""
+    return {**user_as_data(user), "clients": people.granted(connection, user.user_id)}
+
+
+def put_user(
+    write: Writing, book: RuleBook, user_id: str, body: Any, made_to: Precondition
+) -> tuple[dict[str, Any], int]:
+    """Make a user or change one. The role of a user never changes, and the last administrator stays one."""
+    connection = write.connection
+    data = _load(UserSchema, body, user_id=user_id)
+    before = people.user(connection, user_id)
+    version = next_version(made_to, before.version if before else None)
+    if found := list(_user_faults(connection, book, before, user_id, data)):
+        raise InvalidInput(found)
+    given = data.get("entitlements")
+    if given is None:
+        given = before.entitlements if before else access.default_entitlements(data["role"], data["state"])
+    was_disabled = before.disabled_at if before else None
+    new = User(
+        user_id,
+        data["name"],
+        data["role"],
+        data["state"],
+        version,
+        frozenset(given),
+        frozenset(data["teams"]),
+        before.terms_accepted_at if before else None,
+        (was_disabled or write.at) if data["disabled"] else None,
+    )
+    if before is None:
+        people.add_user(connection, new, write.at)
+    else:
+        people.change_user(connection, new)
+        if new.disabled_at:
+            people.end_sessions(connection, user_id, write.at)
+    was = user_as_data(before) if before else None
+    write.audit("put_user", subject=user_id, before=was, after=user_as_data(new))
+    return user_as_data(new), version
+
+
+def set_password(write: Writing, user_id: str, password: str) -> None:
+    """Set a user's password, and end all sessions. Raises InvalidInput for a weak one, and TooBusy."""
+    known = _known(write.connection, user_id)
+    passwords.refuse_weak(password, (user_id, known.name))
+    people.set_password(write.connection, user_id, passwords.hashed(password))
+    people.end_sessions(write.connection, user_id, write.at)
+    write.audit("set_password", subject=user_id)
+
+
+def get_user(connection: Connection, user_id: str) -> tuple[dict[str, Any], int]:
+    """Answer with a user, and its version."""
+    found = _known(connection, user_id)
+    return {**user_as_data(found), "clients": people.granted(connection, user_id)}, found.version
+
+
+def list_users(connection: Connection) -> dict[str, Any]:
+    """Answer with every user."""
+    return {"data": [user_as_data(user) for user in people.all_users(connection)]}
+
+
+def put_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
+    """Make a client management team."""
+    data = _load(TeamSchema, body, team_id=team_id)
+    if team_id in people.team_names(write.connection):
+        raise InvalidInput([Fault("/team_id", "is taken")])
+    people.add_team(write.connection, team_id, data["name"])
+    write.audit("put_team", subject=team_id, after=data)
+    return {"team_id": team_id, **data}
+
+
+def list_teams(connection: Connection) -> dict[str, Any]:
+    """Answer with every team."""
+    return {"data": [{"team_id": key, "name": name} for key, name in people.team_names(connection).items()]}
+
+
+def grant(write: Writing, by: User, user_id: str, client_id: str) -> None:
+    """Let a producer see a client that the granting user may see. Raises ClientNotFound, UserNotFound.
+
+    Others are refused: what a client manager sees follows from their teams.
+    """
+    access.see(write.connection, by, client_id)
+    if _known(write.connection, user_id).role != "producer":
+        raise InvalidInput([Fault("/user_id", "is no producer; only producers are granted clients")])
+    if people.grant(write.connection, user_id, client_id, by.user_id, write.at):
+        write.audit("grant", client_id=client_id, subject=user_id)
+    else:
+        write.unchanged()
+
+
+def withdraw(write: Writing, by: User, user_id: str, client_id: str) -> None:
+    """Take a producer's sight of a client away."""
+    access.see(write.connection, by, client_id)
+    _known(write.connection, user_id)
+    if people.withdraw(write.connection, user_id, client_id):
+        write.audit("withdraw", client_id=client_id, subject=user_id)
+    else:
+        write.unchanged()
+
+
+def request_access(write: Writing, user: User, body: Any) -> dict[str, Any]:
+    """Ask for several clients at once; the answer is the same whether they exist or not."""
+    data = _load(RequestSchema, body)
+    asked = list(dict.fromkeys(data["client_ids"]))
+    request_id = secrets.token_hex(8)
+    people.add_request(write.connection, request_id, user.user_id, asked, data["reason"], write.at)
+    write.audit("request_access", subject=request_id, after={"client_ids": asked}, reason=data["reason"])
+    return {
+        "request_id": request_id,
+        "requested_at": write.at,
+        "clients": [{"client_id": client_id, "decision": "pending"} for client_id in asked],
+    }
+
+
+def access_requests(connection: Connection, user: User) -> dict[str, Any]:
+    """Answer with the user's own requests, or with those their teams decide on."""
+    if user.role == "producer":
+        rows = people.requests_of(connection, user.user_id)
+    else:
+        rows = people.requests_to(connection, None if user.role == "admin" else sorted(user.teams))
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        request = found.setdefault(
+            row.request_id,
+            {
+                "request_id": row.request_id,
+                "user_id": row.user_id,
+                "requested_at": row.requested_at,
+                "reason": row.reason,
+                "clients": [],
+            },
+        )
+        request["clients"].append(
+            {
+                "client_id": row.client_id,
+                "decision": row.decision,
+                "decided_at": row.decided_at,
+                "decision_reason": row.decision_reason,
+            }
+        )
+    return {"data": list(found.values())}
+
+
+def decide(write: Writing, user: User, request_id: str, body: Any) -> dict[str, Any]:
+    """Decide on clients of a request: those named, or all that wait and are the user's to decide."""
+    data = _load(DecisionSchema, body)
+    teams = None if user.role == "admin" else sorted(user.teams)
+    rows = [row for row in people.requests_to(write.connection, teams) if row.request_id == request_id]
+    waiting = {row.client_id: row.user_id for row in rows if row.decision == "pending"}
+    named: Sequence[str] = list(dict.fromkeys(data.get("client_ids") or waiting))
+    if not named or any(client_id not in waiting for client_id in named):
+        raise RequestNotFound
+    for client_id in named:
+        people.decide(write.connection, request_id, client_id, data["decision"], user.user_id, write.at, data["reason"])
+        if data["decision"] == "granted":
+            people.grant(write.connection, waiting[client_id], client_id, user.user_id, write.at)
+        write.audit(
+            f"access_{data['decision']}", client_id=client_id, subject=waiting[client_id], reason=data["reason"]
+        )
+    return {"request_id": request_id, "decision": data["decision"], "client_ids": list(named)}
+
+
+def make_token(write: Writing, user: User, body: Any) -> dict[str, Any]:
+    """Make a token of the user's; its text is in this answer and nowhere else, ever."""
+    data = _load(TokenSchema, body)
+    return token_for(write, user.user_id, data["name"], data["days"])
+
+
+def token_for(write: Writing, user_id: str, name: str, days: int = TOKEN_DAYS) -> dict[str, Any]:
+    """Make a token for a user."""
+    expires_at = write.at + timedelta(days=days)
+    token, text = people.new_token(write.connection, user_id, name, write.at, expires_at)
+    write.audit("make_token", subject=user_id, after={"token_id": token.token_id, "expires_at": expires_at})
+    return {**token_as_data(token), "token": text}
+
+
+def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
+    """Answer with the user's tokens; an administrator's answer has everybody's."""
+    whose = None if user.role == "admin" else user.user_id
+    return {"data": [token_as_data(token) for token in people.tokens_of(connection, whose)]}
+
+
+def revoke_token(write: Writing, user: User, token_id: str) -> None:
+    """Revoke a token of the user's own, or anybody's for an administrator, from this instant on."""
+    whose = None if user.role == "admin" else user.user_id
+    if token_id not in {token.token_id for token in people.tokens_of(write.connection, whose)}:
+        raise TokenNotFound
+    if not people.revoke(write.connection, token_id, write.at):
+        raise TokenNotFound
+    write.audit("revoke_token", subject=token_id)
+
+
+def terms(body: Any) -> bool:
+    """Read whether the electronic payment terms are accepted. Raises InvalidInput."""
+    accepted: bool = _load(TermsSchema, body)["accepted"]
+    return accepted
+
+
+def accept_terms(write: Writing, user: User, *, accepted: bool) -> dict[str, Any]:
+    """Accept the electronic payment terms, or decline them, which leaves reading open."""
+    before = _known(write.connection, user.user_id)
+    changed = replace(before, terms_accepted_at=write.at if accepted else None, version=before.version + 1)
+    people.change_user(write.connection, changed)
+    write.audit("payment_terms", subject=user.user_id, after={"accepted": accepted})
+    return user_as_data(changed)
+
+
+def list_audit(
+    connection: Connection, user: User, after: int, limit: int, client_id: str | None = None
+) -> dict[str, Any]:
+    """Answer with audit rows after a sequence number, oldest first.
+
+    Those of clients that the user sees now, and those of no client that the user made.
+    """
+    query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(limit)
+    if user.role != "admin":
+        seen = select(clients.c.client_id).where(access.visible(user))
+        own = and_(audit.c.client_id.is_(None), audit.c.actor == user.user_id)
+        query = query.where(or_(audit.c.client_id.in_(seen), own))
+    if client_id is not None:
+        access.see(connection, user, client_id)
+        query = query.where(audit.c.client_id == client_id)
+    found = connection.execute(query).mappings()
+    rows = [{str(name): value for name, value in row.items()} for row in found]  # orjson takes no kind of str for it
+    for row in rows:
+        del row["previous_hash"]
+        row["hash"] = row["hash"].hex()
+        for data in ("before", "after"):
+            row[data] = orjson.loads(row[data]) if row[data] else None
+    return {"data": rows}
+
+
+def user_as_data(user: User) -> dict[str, Any]:
+    """Give a user as an answer."""
+    return {
+        "user_id": user.user_id,
+        "name": user.name,
+        "role": user.role,
+        "state": user.state,
+        "entitlements": sorted(user.entitlements),
+        "teams": sorted(user.teams),
+        "payment_terms_accepted_at": user.terms_accepted_at,
+        "disabled_at": user.disabled_at,
+        "version": user.version,
+    }
+
+
+def token_as_data(token: Token) -> dict[str, Any]:
+    """Give a token as an answer, without its text."""
+    return {name: getattr(token, name) for name in Token.__slots__}
+
+
+def _user_faults(
+    connection: Connection, book: RuleBook, before: User | None, user_id: str, data: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find what only the rule book and the store can tell is wrong with a user."""
+    if data["state"] not in book.states:
+        yield Fault("/state", f"is no configured state; the configured ones are {', '.join(sorted(book.states))}")
+    known = people.team_names(connection)
+    for index, team_id in enumerate(data["teams"]):
+        if team_id not in known:
+            yield Fault(f"/teams/{index}", f"is no team{did_you_mean(team_id, known)}")
+    if before is None:
+        if people.is_taken(connection, user_id):
+            yield Fault("/user_id", "is taken: ids are unique whatever the case")
+        return
+    if before.role != data["role"]:
+        yield Fault("/role", "cannot change; make another user")
+    if data["disabled"] and people.active_admins(connection) == [user_id]:
+        yield Fault("/disabled", "is the last administrator, who stays")
+
+
+def _known(connection: Connection, user_id: str) -> User:
+    found = people.user(connection, user_id)
+    if found is None:
+        raise UserNotFound
+    return found
+
+
+def _load(schema: type[Strict], body: Any, **ids: str) -> dict[str, Any]:
+    return load(schema(), body, **ids)

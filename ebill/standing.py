@@ -1,0 +1,113 @@
+"""Where an invoice stands on a day, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final, Literal, TypedDict, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from ebill.dates import Days, as_date
+from ebill.rulebook import Life
+from ebill.schedule import DateName
+
+Standing = Literal["not_yet_invoiced", "invoiced", "in_grace", "grace_expired", "payment_pending", "paid"]
+WarningCode = Literal[
+    "recommended_may_not_post_in_time",
+    "recommended_not_business_day",
+    "due_not_business_day",
+    "grace_runs_past_next_due",
+    "assumed_rule",
+    "exception_applied",
+    "floor_applied",
+]
+STANDINGS: Final[tuple[Standing, ...]] = get_args(Standing)
+WARNINGS: Final[tuple[WarningCode, ...]] = get_args(WarningCode)
+
+
+class Warned(TypedDict):
+    """A warning: its stable code, and the sentence for people."""
+
+    code: WarningCode
+    detail: str
+
+
+def standing(
+    generation: Days,
+    due: Days,
+    grace_end: Days,
+    as_of: Days,
+    *,
+    paid_on: Days | None = None,
+    posts_by: Days | None = None,
+) -> npt.NDArray[np.intp]:
+    """Give where each invoice stands on `as_of`, as an index into `STANDINGS`; all arguments broadcast.
+
+    Exactly one each: before generation, up to the due date, up to the grace end, beyond. A payment made by then
+    (`paid_on` and `posts_by`, NaT for none) counts as pending until the day it posts by.
+    """
+    unpaid = (as_of >= generation).astype(np.intp) + (as_of > due) + (as_of > grace_end)
+    if paid_on is None or posts_by is None:
+        return unpaid
+    pending, paid = STANDINGS.index("payment_pending"), STANDINGS.index("paid")
+    return np.where(paid_on <= as_of, np.where(as_of < posts_by, pending, paid), unpaid)
+
+
+def warnings(life: Life, rows: slice, columns: Mapping[DateName, Sequence[date]]) -> list[list[Warned]]:
+    """Give what to beware of in each row of the slice, whose dates are `columns` (as `Life.columns` gives them)."""
+    dates = life.schedule
+    next_dues = dates.next_due[rows].tolist()
+    floored = dates.moved_by("floor", "grace_end_date")[rows].tolist()
+    found = []
+    for row, due, grace_end, next_generation, recommended, safe, next_due, is_floored in zip(
+        range(rows.start, rows.stop),
+        columns["due_date"],
+        columns["grace_end_date"],
+        columns["next_generation_date"],
+        columns["recommended_pay_by_date"],
+        columns["safe_pay_by_date"],
+        next_dues,
+        floored,
+        strict=True,
+    ):
+        stretch, terms = life.at(row)
+        calendar = terms.calendar
+        listed: list[Warned] = []
+        if next_generation and recommended > safe:
+            listed.append(
+                _warn(
+                    "recommended_may_not_post_in_time",
+                    f"a payment on {recommended} may post too late for the invoice generated {next_generation}; "
+                    f"paid by {safe} it posts in time",
+                )
+            )
+        if next_generation and (why := calendar.why_closed(recommended)):
+            listed.append(_warn("recommended_not_business_day", f"{recommended} is no business day: {why}"))
+        if due and (why := calendar.why_closed(due)):
+            listed.append(_warn("due_not_business_day", f"{due} is no business day: {why}"))
+        if next_due and grace_end > next_due:
+            listed.append(
+                _warn(
+                    "grace_runs_past_next_due",
+                    f"the grace runs to {grace_end}, past the next due date {next_due}: two invoices are open",
+                )
+            )
+        if stretch.assumed:
+            listed.append(_warn("assumed_rule", f"nobody has confirmed yet: {', '.join(stretch.assumed)}"))
+        if fixed := dates.fixed.get(row):
+            listed.append(_warn("exception_applied", fixed.reason))
+        if is_floored:
+            origin = dates.days("due_date")[row : row + 1]
+            ends = [as_date(floor.apply(origin, calendar)[0]) for floor in terms.floors]
+            cites = [floor.cite for floor, end in zip(stretch.floors, ends, strict=True) if end == grace_end]
+            listed.append(
+                _warn("floor_applied", f"the grace ends no earlier than the floor allows: {'; '.join(cites)}")
+            )
+        found.append(listed)
+    return found
+
+
+def _warn(code: WarningCode, detail: str) -> Warned:
+    return {"code": code, "detail": detail}

@@ -1,0 +1,18 @@
+"""What is remembered: clients, bill accounts, their dated rows, people, and the audit of it all.
+
+Nothing that a date was ever computed from is overwritten. A client and an account are kept version by version, rules
+and exceptions row by row, rule books load by load; each carries the instant it was recorded, so that every answer can
+be given again as it was then (`known_at`).
+
+- `tables`   the tables, once for SQLite and PostgreSQL
+- `engine`   opening, transactions, migrations, backup
+- `glance`   one small question at a time, fast
+- `audit`    who changed what, when: chained, append-only, in the transaction of the change
+- `clients`  clients, accounts, rows and exceptions, as known at an instant
+- `people`   users, entitlements, teams, grants, access requests, tokens, sessions
+- `feeds`    calendar feeds, and what each has published
+- `once`     Idempotency-Key: the answer of a change that must not happen twice
+- `keys`     what all processes of an installation must know, and nobody else
+
+A query is a function named for the question it answers; it takes a connection and gives plain values.
+"""

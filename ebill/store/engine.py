@@ -1,0 +1,369 @@
+"""Opening the store, its transactions, its migrations, and its backup.
+
+A write is one transaction and at least one audit row: without one it is not committed. Writers take turns, on both
+databases; what is acknowledged is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolIsEmpty
+
+from ebill.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
+from ebill.store import audit
+from ebill.store.audit import By
+from ebill.store.glance import Glance
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+DEFAULT_URL: Final = "sqlite:///ebill.db"
+LOCK_SECONDS: Final = 1
+STATEMENT_SECONDS: Final = 2
+UPGRADE_SECONDS: Final = 60
+"""How long an upgrade waits for one that another process has begun."""
+IDLE_SECONDS: Final = 60
+"""After how long PostgreSQL gives up a write whose process has stalled, which keeps every other writer waiting."""
+NO_STORE: Final = "A store is sqlite:///FILE (sqlite:////var/lib/ebill/ebill.db) or postgresql://USER@HOST/DATABASE."
+_WRITERS: Final = 0x6542_696C
+"""The number of PostgreSQL's advisory lock that writers take turns on ("eBil")."""
+_OLDEST_SQLITE: Final = (3, 37)
+"""The first with STRICT tables."""
+
+
+def url() -> str:
+    """Say which database: `EBILL_DATABASE_URL` where it is set, else a file beside where the service was started."""
+    return os.environ.get("EBILL_DATABASE_URL") or DEFAULT_URL
+
+
+class Store:
+    """A database of ours, SQLite or PostgreSQL."""
+
+    def __init__(self, database_url: str) -> None:
+        self.engine = _engine(database_url)
+        self._url = database_url
+        self._turn = threading.Lock()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read in one transaction that sees one state of the store throughout, and can change nothing."""
+        with _refusing(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def glancing(self) -> Iterator[Glance]:
+        """Ask small questions fast, each in a transaction of its own."""
+        with _refusing():
+            try:
+                with closing(self.engine.raw_connection()) as pooled:
+                    yield Glance(self.engine.dialect, pooled.driver_connection)
+            except self.engine.dialect.loaded_dbapi.OperationalError as error:
+                if _is_mistake(error):
+                    raise
+                raise StoreUnavailable from error
+
+    @contextmanager
+    def writing(self, by: By) -> Iterator[Writing]:
+        """Write in one transaction, alone among writers; committed on leaving, or not at all on an exception.
+
+        What said `unchanged` is taken back. Raises RuntimeError where something was written without an audit row,
+        StoreUnavailable where nothing was changed, and OutcomeUnknown where the database was lost while it committed.
+        """
+        with self._alone() as (connection, transaction):
+            writing = Writing(connection, by)
+            yield writing
+            if writing.is_unchanged:
+                return
+            if not writing.audited:
+                raise RuntimeError("a change without an audit row is not kept")
+            _commit(transaction)
+
+    @contextmanager
+    def noting(self) -> Iterator[Connection]:
+        """Note that a token or a session was used: see `people`. That changes nothing, so it has no audit row."""
+        with self._alone() as (connection, transaction):
+            yield connection
+            _commit(transaction)
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date, all in one transaction. Raises StoreRefused where they are newer than this."""
+        engine = _engine(self._url, lock_seconds=UPGRADE_SECONDS, statement_seconds=0)
+        config = _alembic()
+        config.attributes["engine"] = engine
+        try:
+            with _refusing():
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreRefused(f"The store was made by another release: {error}.") from error
+        finally:
+            engine.dispose()
+
+    def is_current(self) -> bool:
+        """Tell whether the tables are up to date."""
+        with self.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision() == self._newest
+
+    def is_empty(self) -> bool:
+        """Tell whether there is no table at all."""
+        with self.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision() is None
+
+    def make_ready(self) -> None:
+        """Make the tables of an empty store. Raises StoreRefused for a store of another release."""
+        if self.is_empty():
+            self.upgrade()
+        elif not self.is_current():
+            raise StoreRefused(
+                "The store is of another release. Back it up, then bring it up to date: ebill db upgrade"
+            )
+
+    def backup(self, file: Path) -> None:
+        """Copy a SQLite store, whole and as of one instant, while it is being used. `file` must not exist yet."""
+        if not self.is_sqlite:
+            raise StoreRefused("Back PostgreSQL up with pg_dump: this copies SQLite stores.")
+        try:
+            with _refusing(), _new_file(file) as unfinished:
+                with self.engine.connect() as source, closing(sqlite3.connect(unfinished)) as target:
+                    source.connection.driver_connection.backup(target)  # type: ignore[union-attr]
+                with unfinished.open("rb") as copied:
+                    os.fsync(copied.fileno())
+        except FileExistsError:
+            raise StoreRefused(f"{file} exists already; a backup overwrites nothing.") from None
+        except (OSError, sqlite3.Error) as error:
+            raise StoreRefused(f"{file} cannot be made: {error}.") from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[tuple[Connection, Transaction]]:
+        """Begin a transaction that is alone among writers; what is not committed by its end is taken back.
+
+        Writers of this process wait for one another here, in turn: SQLite would have them all try again and again,
+        and the unlucky one give up.
+        """
+        if not self._turn.acquire(timeout=LOCK_SECONDS):
+            raise StoreUnavailable
+        try:
+            with _refusing(), self.engine.connect().execution_options(ebill_writing=True) as connection:
+                transaction = connection.begin()
+                with closing(transaction):
+                    take_turn(connection)
+                    yield connection, transaction
+        finally:
+            self._turn.release()
+
+    @cached_property
+    def _newest(self) -> str | None:
+        return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+class Writing:
+    """One write under way: its connection, its instant, and its audit."""
+
+    def __init__(self, connection: Connection, by: By) -> None:
+        self.connection, self.by = connection, by
+        self.audited = 0
+        self.is_unchanged = False
+        self._last = audit.last(connection)
+        latest = self._last.at
+        self.at = by.at if latest is None or by.at > latest else latest + timedelta(microseconds=1)
+
+    def unchanged(self) -> None:
+        """Say that there was nothing to change, or that it was only tried: nothing of this write is kept."""
+        self.is_unchanged = True
+
+    def audit(self, action: str, **facts: Any) -> None:
+        """Add an audit row: see `audit.append` for the facts it takes."""
+        self.audit_all([(action, facts)])
+
+    def audit_all(self, done: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Add an audit row for each action and its facts."""
+        self._last = audit.append_all(self.connection, self._last, self.by, self.at, done)
+        self.audited += len(done)
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait until no other transaction writes. On SQLite a write has waited for that when it began."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _engine(
+    database_url: str, *, lock_seconds: int = LOCK_SECONDS, statement_seconds: int = STATEMENT_SECONDS
+) -> Engine:
+    try:
+        address = make_url(database_url)
+    except ArgumentError:
+        raise StoreRefused(NO_STORE) from None
+    if address.get_backend_name() == "sqlite":
+        return _sqlite(address, lock_seconds)
+    if address.get_backend_name() != "postgresql":
+        raise StoreRefused(NO_STORE)
+    settings = {
+        "statement_timeout": f"{statement_seconds}s",
+        "lock_timeout": f"{lock_seconds}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+        "synchronous_commit": "on",
+        "default_transaction_isolation": r"read\ committed",  # a writer sees what the one before it wrote
+        "timezone": "UTC",
+    }
+    engine = create_engine(
+        address.set(drivername="postgresql+psycopg"),
+        connect_args={
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "connect_timeout": 3,
+            "tcp_user_timeout": 3000,
+            "keepalives_idle": 3,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+        },
+        pool_pre_ping=True,
+        pool_timeout=STATEMENT_SECONDS,
+    )
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _sqlite(address: URL, lock_seconds: int) -> Engine:
+    file = address.database or ""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise StoreRefused(f"SQLite {sqlite3.sqlite_version} has no STRICT tables; 3.37 or later is needed.")
+    if not file or file.startswith((":memory:", "file:")) or address.query:
+        raise StoreRefused(NO_STORE)
+    engine = create_engine(
+        URL.create("sqlite", database=file),
+        connect_args={"timeout": lock_seconds, "check_same_thread": False},
+        pool_timeout=STATEMENT_SECONDS,
+    )
+    event.listen(engine, "do_connect", _make_private)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_private(_dialect: object, _record: object, arguments: list[Any], _settings: object) -> None:
+    """Make a store's file readable by its owner alone, where there is none yet."""
+    file = Path(arguments[0])
+    if not file.exists():
+        with suppress(OSError), _new_file(file):
+            pass
+
+
+@contextmanager
+def _new_file(file: Path) -> Iterator[Path]:
+    """Give an empty file, readable by its owner alone, to be filled; then make it `file`, unless there is one.
+
+    Not the other way round: to close a file that SQLite has open anywhere in the process lets go of SQLite's locks.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    os.close(descriptor)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        os.link(unfinished, file)
+    finally:
+        unfinished.unlink()
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    """Make what is committed durable, also through a power cut; keep keys honest. Transactions are begun by us."""
+    connection.isolation_level = None
+    for setting in (
+        "synchronous = EXTRA",
+        "fullfsync = ON",  # macOS has two kinds of sync; elsewhere this is nothing
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+    # WAL of releases before 3.51.3 can corrupt the file, rarely.
+    (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    if mode != "delete":
+        raise StoreRefused(f"The store's journal stays {mode}; it must be one that is deleted after each change.")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = bool(connection.get_execution_options().get("ebill_writing"))
+    if connection.info.get("ebill_writes") is not writes:
+        # Only where it changes: after each pragma of this kind SQLite compiles every statement anew.
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        connection.info["ebill_writes"] = writes
+    if writes:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        # It waits for no lock and cannot be refused; through SQLAlchemy it took a third of a reading's time.
+        raw: Any = connection.connection.driver_connection
+        raw.execute("BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not connection.get_execution_options().get("ebill_writing"):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _commit(transaction: Transaction) -> None:
+    """Commit. Raises OutcomeUnknown where the answer to that was lost."""
+    try:
+        transaction.commit()
+    except DBAPIError as error:
+        if error.connection_invalidated or _sqlite_code(error.orig) == sqlite3.SQLITE_IOERR:
+            raise OutcomeUnknown from error
+        raise
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what the database cannot do just now into a refusal to try again later."""
+    try:
+        yield
+    except PoolIsEmpty as error:
+        raise StoreUnavailable from error
+    except DBAPIError as error:
+        if _sqlite_code(error.orig) == sqlite3.SQLITE_NOTADB:
+            raise StoreRefused("The file of the store is no SQLite database.") from error
+        if error.connection_invalidated or (isinstance(error, OperationalError) and not _is_mistake(error.orig)):
+            raise StoreUnavailable from error
+        raise
+
+
+def _is_mistake(error: BaseException | None) -> bool:
+    """Tell whether SQLite refuses what we ask, and always will: it has one word for that and for being busy."""
+    return _sqlite_code(error) in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY}
+
+
+def _sqlite_code(error: BaseException | None) -> int | None:
+    """Give SQLite's own code of an error, without its details; None of another database's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

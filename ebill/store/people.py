@@ -1,0 +1,413 @@
+"""Users, what they are entitled to, their teams and grants, access requests, tokens and sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from ebill.store.glance import Glance
+from ebill.store.tables import (
+    access_request_clients,
+    access_requests,
+    clients,
+    entitlements,
+    grants,
+    memberships,
+    sessions,
+    teams,
+    tokens,
+    users,
+)
+
+PREFIX: Final = "ebp_"
+"""What every token begins with, so that one is known for what it is wherever it turns up."""
+USE_NOTED: Final = timedelta(minutes=5)
+"""How exactly the last use of a token is known."""
+SESSION_NOTED: Final = timedelta(minutes=1)
+"""How exactly that of a session is."""
+SESSION_IDLE: Final = timedelta(minutes=30)
+SESSION_WHOLE: Final = timedelta(hours=8)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may sign in. `entitlements` count for producers, `teams` for client managers."""
+
+    user_id: str
+    name: str
+    role: str
+    state: str
+    version: int
+    entitlements: frozenset[str]
+    teams: frozenset[str]
+    terms_accepted_at: datetime | None = None
+    disabled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token, without its secret, which nobody keeps."""
+
+    token_id: str
+    user_id: str
+    name: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None = None
+
+
+def user(connection: Connection, user_id: str) -> User | None:
+    """Give a user, or None."""
+    row = connection.execute(_USERS.where(users.c.user_id == user_id)).first()
+    return as_user(row) if row else None
+
+
+def all_users(connection: Connection) -> list[User]:
+    """Give every user, by id."""
+    return [as_user(row) for row in connection.execute(_USERS.order_by(users.c.user_id))]
+
+
+def is_taken(connection: Connection, user_id: str) -> bool:
+    """Tell whether a user has this id, whatever the case."""
+    return connection.scalar(select(users.c.user_id).where(users.c.folded == user_id.lower())) is not None
+
+
+def add_user(connection: Connection, new: User, at: datetime) -> None:
+    """Keep a new user, with entitlements and teams."""
+    row = {
+        "user_id": new.user_id,
+        "folded": new.user_id.lower(),
+        "name": new.name,
+        "role": new.role,
+        "state": new.state,
+        "created_at": at,
+        "version": 1,
+    }
+    connection.execute(insert(users), row)
+    _set(connection, new)
+
+
+def change_user(connection: Connection, changed: User) -> None:
+    """Keep a user's new name, state, entitlements, teams, terms and disabling; the role stays what it was."""
+    kept = connection.execute(
+        update(users)
+        .where(users.c.user_id == changed.user_id, users.c.version == changed.version - 1)
+        .values(
+            name=changed.name,
+            state=changed.state,
+            terms_accepted_at=changed.terms_accepted_at,
+            disabled_at=changed.disabled_at,
+            version=changed.version,
+        )
+    )
+    if kept.rowcount != 1:
+        raise RuntimeError("the user's version moved on under the writers' lock")
+    connection.execute(delete(entitlements).where(entitlements.c.user_id == changed.user_id))
+    connection.execute(delete(memberships).where(memberships.c.user_id == changed.user_id))
+    _set(connection, changed)
+
+
+def set_password(connection: Connection, user_id: str, password_hash: str) -> None:
+    """Keep the hash of a new password."""
+    connection.execute(update(users).where(users.c.user_id == user_id).values(password=password_hash))
+
+
+def password_of(connection: Connection, user_id: str) -> str | None:
+    """Give the hash of a user's password, or None."""
+    return connection.scalar(select(users.c.password).where(users.c.user_id == user_id))
+
+
+def active_admins(connection: Connection) -> list[str]:
+    """Give the administrators who may sign in."""
+    query = select(users.c.user_id).where(users.c.role == "admin", users.c.disabled_at.is_(None))
+    return list(connection.scalars(query))
+
+
+def add_team(connection: Connection, team_id: str, name: str) -> None:
+    """Keep a new client management team."""
+    connection.execute(insert(teams), {"team_id": team_id, "name": name})
+
+
+def team_names(connection: Connection) -> dict[str, str]:
+    """Give every team's name by its id."""
+    return {row.team_id: row.name for row in connection.execute(select(teams).order_by(teams.c.team_id))}
+
+
+def grant(connection: Connection, user_id: str, client_id: str, by: str, at: datetime) -> bool:
+    """Let a user see a client; False where they could already."""
+    held = select(grants.c.user_id).where(grants.c.user_id == user_id, grants.c.client_id == client_id)
+    if connection.scalar(held) is not None:
+        return False
+    row = {"user_id": user_id, "client_id": client_id, "granted_by": by, "granted_at": at}
+    connection.execute(insert(grants), row)
+    return True
+
+
+def withdraw(connection: Connection, user_id: str, client_id: str) -> bool:
+    """Take a user's sight of a client away; False where there was none."""
+    held = delete(grants).where(grants.c.user_id == user_id, grants.c.client_id == client_id)
+    return connection.execute(held).rowcount == 1
+
+
+def granted(connection: Connection, user_id: str) -> list[str]:
+    """Give the clients granted to a user, by id."""
+    query = select(grants.c.client_id).where(grants.c.user_id == user_id).order_by(grants.c.client_id)
+    return list(connection.scalars(query))
+
+
+def add_request(
+    connection: Connection, request_id: str, user_id: str, client_ids: Iterable[str], reason: str, at: datetime
+) -> None:
+    """Keep a request for several clients. Whether they exist is not looked at: the answer must not tell."""
+    row = {"request_id": request_id, "user_id": user_id, "requested_at": at, "reason": reason}
+    connection.execute(insert(access_requests), row)
+    asked = [{"request_id": request_id, "client_id": client_id, "decision": "pending"} for client_id in client_ids]
+    connection.execute(insert(access_request_clients), asked)
+
+
+def requests_of(connection: Connection, user_id: str) -> list[Any]:
+    """Give what a user asked for and what became of it, a row a client, latest request first."""
+    return list(connection.execute(_REQUESTS.where(access_requests.c.user_id == user_id)))
+
+
+def requests_to(connection: Connection, team_ids: Sequence[str] | None) -> list[Any]:
+    """Give what was asked of clients of these teams (None: of any team), a row a client, latest request first."""
+    query = _REQUESTS.join(clients, clients.c.client_id == access_request_clients.c.client_id)
+    if team_ids is not None:
+        query = query.where(clients.c.team_id.in_(team_ids))
+    return list(connection.execute(query))
+
+
+def decide(
+    connection: Connection, request_id: str, client_id: str, decision: str, by: str, at: datetime, reason: str | None
+) -> bool:
+    """Decide on one client of a request; False where it was decided already."""
+    changed = connection.execute(
+        update(access_request_clients)
+        .where(
+            access_request_clients.c.request_id == request_id,
+            access_request_clients.c.client_id == client_id,
+            access_request_clients.c.decision == "pending",
+        )
+        .values(decision=decision, decided_by=by, decided_at=at, reason=reason)
+    )
+    return changed.rowcount == 1
+
+
+def new_token(connection: Connection, user_id: str, name: str, at: datetime, expires_at: datetime) -> tuple[Token, str]:
+    """Make a token; its text is given this once and kept only as a hash.
+
+    The text is `ebp_`, the token's id, `_`, 256 random bits and a checksum, by which one that leaked is told from
+    other text without asking us.
+    """
+    token_id, secret = secrets.token_hex(8), _base62(secrets.randbits(256), _SECRET)
+    row = {
+        "token_id": token_id,
+        "hash": _hash(secret),
+        "user_id": user_id,
+        "name": name,
+        "created_at": at,
+        "expires_at": expires_at,
+    }
+    connection.execute(insert(tokens), row)
+    return Token(token_id, user_id, name, at, expires_at, None), _token_text(token_id, secret)
+
+
+def holder(connection: Connection, text: str, at: datetime) -> tuple[User, str] | None:
+    """Give the user, and the token's id, whose token this text is; None where it is none that counts at `at`.
+
+    Whatever is wrong with it, as much is asked of the store.
+    """
+    row = held(connection, text, at, HOLDER)
+    return (as_user(row), row.token_id) if row else None
+
+
+def held(connection: Connection | Glance, text: str, at: datetime, query: Select[Any], **asked: str) -> Any:
+    """Do as `holder`, by a query that asks for more than `HOLDER` does; gives its row."""
+    form = _TOKEN.fullmatch(text)
+    token_id, secret = form.groups() if form else ("", "")
+    row = connection.execute(query, {"token_id": token_id, **asked}).first()
+    is_right = secrets.compare_digest(row.hash if row else bytes(32), _hash(secret))
+    if not row or not is_right or text != _token_text(token_id, secret):
+        return None
+    return None if row.revoked_at or row.expires_at <= at or row.disabled_at else row
+
+
+def use_is_due(connection: Connection, token_id: str, at: datetime) -> bool:
+    """Tell whether a use of a token is yet to be noted: see `used`."""
+    query = select(tokens.c.token_id).where(
+        tokens.c.token_id == token_id, _is_due(tokens.c.last_used_at, at, USE_NOTED)
+    )
+    return connection.scalar(query) is not None
+
+
+def used(connection: Connection, token_id: str, at: datetime) -> None:
+    """Note that a token is in use; not more than every few minutes, since to be durable takes its time."""
+    query = update(tokens).where(tokens.c.token_id == token_id, _is_due(tokens.c.last_used_at, at, USE_NOTED))
+    connection.execute(query.values(last_used_at=at))
+
+
+def tokens_of(connection: Connection, user_id: str | None) -> list[Token]:
+    """Give a user's tokens (None: everybody's), oldest first."""
+    query = select(*(tokens.c[name] for name in Token.__slots__)).order_by(tokens.c.created_at, tokens.c.token_id)
+    if user_id is not None:
+        query = query.where(tokens.c.user_id == user_id)
+    return [Token(*row) for row in connection.execute(query)]
+
+
+def revoke(connection: Connection, token_id: str, at: datetime) -> bool:
+    """Revoke a token for good; False where it was revoked already or never was."""
+    query = update(tokens).where(tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
+    return connection.execute(query).rowcount == 1
+
+
+def new_session(connection: Connection, user_id: str, at: datetime) -> str:
+    """Begin a session; its cookie is given this once and kept only as a hash."""
+    cookie = secrets.token_urlsafe(32)
+    row = {"hash": _hash(cookie), "user_id": user_id, "created_at": at, "seen_at": at}
+    connection.execute(insert(sessions), row)
+    return cookie
+
+
+def session_user(connection: Connection, cookie: str, at: datetime) -> User | None:
+    """Give the user whose session this is, unless it has ended, idled or grown old."""
+    query = _USERS.add_columns(sessions.c.seen_at, sessions.c.created_at.label("began_at")).select_from(
+        users.join(sessions)
+    )
+    row = connection.execute(query.where(sessions.c.hash == _hash(cookie), sessions.c.ended_at.is_(None))).first()
+    if not row or row.disabled_at or at - row.seen_at > SESSION_IDLE or at - row.began_at > SESSION_WHOLE:
+        return None
+    return as_user(row)
+
+
+def session_use_is_due(connection: Connection, cookie: str, at: datetime) -> bool:
+    """Tell whether a use of a session is yet to be noted: see `seen`."""
+    due = _is_due(sessions.c.seen_at, at, SESSION_NOTED)
+    return connection.scalar(select(sessions.c.seen_at).where(sessions.c.hash == _hash(cookie), due)) is not None
+
+
+def seen(connection: Connection, cookie: str, at: datetime) -> None:
+    """Note that a session is in use; not more than every minute, as `used`. What was seen later stays so."""
+    due = _is_due(sessions.c.seen_at, at, SESSION_NOTED)
+    connection.execute(update(sessions).where(sessions.c.hash == _hash(cookie), due).values(seen_at=at))
+
+
+def end_sessions(connection: Connection, user_id: str, at: datetime, cookie: str | None = None) -> int:
+    """End one session of a user, or all of them; give how many."""
+    query = update(sessions).where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None))
+    if cookie is not None:
+        query = query.where(sessions.c.hash == _hash(cookie))
+    return connection.execute(query.values(ended_at=at)).rowcount
+
+
+def _hash(secret: str) -> bytes:
+    """Hash a random secret. It has 256 bits: a fast hash is right, there is nothing to guess."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _base62(number: int, length: int) -> str:
+    """Write a number in digits and letters.
+
+    >>> _base62(61, 2), _base62(62, 2), _base62(2**256 - 1, 43) < "z" * 43
+    ('0z', '10', True)
+    """
+    written = ""
+    for _ in range(length):
+        number, digit = divmod(number, len(_DIGITS))
+        written = _DIGITS[digit] + written
+    return written
+
+
+def _token_text(token_id: str, secret: str) -> str:
+    text = f"{PREFIX}{token_id}_{secret}"
+    return text + _base62(zlib.crc32(text.encode("ascii")), _CHECKSUM)
+
+
+def _is_due(noted: ColumnElement[Any], at: datetime, exactly: timedelta) -> ColumnElement[bool]:
+    return or_(noted.is_(None), noted <= at - exactly)
+
+
+def as_user(row: Any) -> User:
+    """Make a user of a row of `HOLDER`, or of another query of users."""
+    return User(
+        row.user_id,
+        row.name,
+        row.role,
+        row.state,
+        row.version,
+        frozenset((row.entitlements or "").split(",")) - {""},
+        frozenset((row.teams or "").split(",")) - {""},
+        row.terms_accepted_at,
+        row.disabled_at,
+    )
+
+
+def _set(connection: Connection, new: User) -> None:
+    held = [{"user_id": new.user_id, "entitlement": entitlement} for entitlement in sorted(new.entitlements)]
+    member = [{"user_id": new.user_id, "team_id": team_id} for team_id in sorted(new.teams)]
+    for table, rows in ((entitlements, held), (memberships, member)):
+        if rows:
+            connection.execute(insert(table), rows)
+
+
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET: Final = 43
+_CHECKSUM: Final = 6
+_TOKEN: Final = re.compile(rf"{PREFIX}([0-9a-f]{{16}})_([0-9A-Za-z]{{{_SECRET}}})[0-9A-Za-z]{{{_CHECKSUM}}}")
+
+
+class _Together(FunctionElement[str]):
+    """The texts of a column, with commas between them: one query gives a user, where three would take thrice as long.
+
+    SQLAlchemy's own `aggregate_strings` is written anew for each execution.
+    """
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(_Together, "sqlite")
+def _together_on_sqlite(element: _Together, compiler: Any, **how: Any) -> str:
+    return f"group_concat({compiler.process(element.clauses, **how)})"
+
+
+@compiles(_Together, "postgresql")
+def _together_on_postgresql(element: _Together, compiler: Any, **how: Any) -> str:
+    return f"string_agg({compiler.process(element.clauses, **how)}, ',')"
+
+
+_HELD: Final = (
+    select(_Together(entitlements.c.entitlement)).where(entitlements.c.user_id == users.c.user_id).scalar_subquery()
+)
+_MEMBER: Final = (
+    select(_Together(memberships.c.team_id)).where(memberships.c.user_id == users.c.user_id).scalar_subquery()
+)
+_USER_COLUMNS: Final = ("user_id", "name", "role", "state", "version", "terms_accepted_at", "disabled_at")
+_USERS: Final = select(*(users.c[name] for name in _USER_COLUMNS), _HELD.label("entitlements"), _MEMBER.label("teams"))
+HOLDER: Final = (
+    _USERS.add_columns(tokens.c.token_id, tokens.c.hash, tokens.c.expires_at, tokens.c.revoked_at)
+    .select_from(users.join(tokens))
+    .where(tokens.c.token_id == bindparam("token_id"))
+)
+_REQUESTS: Final = (
+    select(
+        access_requests,
+        access_request_clients.c.client_id,
+        access_request_clients.c.decision,
+        access_request_clients.c.decided_at,
+        access_request_clients.c.reason.label("decision_reason"),
+    )
+    .join(access_request_clients, access_request_clients.c.request_id == access_requests.c.request_id)
+    .order_by(access_requests.c.requested_at.desc(), access_requests.c.request_id, access_request_clients.c.client_id)
+)

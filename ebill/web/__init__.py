@@ -1,0 +1,127 @@
+"""The HTTP door: reads strictly, asks `ebill.service`, answers in JSON.
+
+- `routes`      how a route is declared
+- `api`         the calculator's routes, open to anybody
+- `clients`, `payments`, `deadlines`, `people`  the routes that ask who is there
+- `feeds`       calendar feeds, which are read by whoever knows their address
+- `signed`      what goes around these: who asks, whether they may, and only then what
+- `books`       the rule book that answers, and how each one is kept
+- `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
+- `answers`     the shapes of their answers
+- `openapi`     the document written from the declarations
+- `pages`       the docs page, the list of problem codes, health
+- `reading`     what of a request is taken
+- `problems`    how refusals answer
+- `fence`       what goes around every answer: its number, its headers, its line in the log
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any, Final
+
+from flask import Flask, Response, request
+
+from ebill import bookfile
+from ebill.render.json import encode
+from ebill.store import engine
+from ebill.store.engine import Store
+from ebill.web import api, clients, deadlines, feeds, openapi, pages, payments, people, problems, reading
+from ebill.web.fence import Fence, log
+from ebill.web.routes import Asked, Route
+from ebill.web.signed import SignedIn
+
+ROUTES: Final[Sequence[Route]] = (
+    *api.ROUTES,
+    *clients.ROUTES,
+    *payments.ROUTES,
+    *deadlines.ROUTES,
+    *people.ROUTES,
+    *feeds.ROUTES,
+)
+
+
+def create_app(book_file: bookfile.BookFile | None = None, store: Store | None = None) -> Flask:
+    """Make the application.
+
+    It does not start without a rule book (BookRefused) or without its store (StoreRefused, StoreUnavailable). An empty
+    store is made ready; one of an older release is left as it is.
+
+    Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
+    `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any).
+    """
+    file = book_file or bookfile.BookFile(bookfile.path())
+    file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
+    store = store or Store(engine.url())
+    store.make_ready()
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = reading.LARGEST
+    app.config["TRUSTED_HOSTS"] = [
+        host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()
+    ] or None
+    app.before_request(reading.refuse_ambiguous)
+    problems.register(app)
+    signed = SignedIn(store, file)
+    app.extensions.update({"ebill.store": store, "ebill.signed": signed})
+    for route in ROUTES:
+        if route.by_secret:
+            around: Callable[..., Response] = partial(route.view, signed)
+        else:
+            around = _around(route, file) if route.is_public else signed.view(route)
+        app.add_url_rule(
+            route.rule,
+            route.operation,
+            around,
+            methods=[route.method],
+            provide_automatic_options=None if route.is_public else False,
+        )
+    asking = [route for route in ROUTES if not route.is_public and not route.by_secret]
+    for rule in dict.fromkeys(route.rule for route in asking):
+        alike = {route.method: route for route in asking if route.rule == rule}
+        app.add_url_rule(
+            rule, f"options {rule}", signed.options(alike), methods=["OPTIONS"], provide_automatic_options=False
+        )
+    app.wsgi_app = Fence(app.wsgi_app)  # type: ignore[method-assign]
+    pages.register(app, file, store, _document())
+    refuse_undeclared(app)
+    return app
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return openapi.document(ROUTES, version("ebill"))
+
+
+def refuse_undeclared(app: Flask) -> None:
+    """Raise RuntimeError for an address that says neither by a Route nor in `pages.OPEN` whom it answers."""
+    declared = {(route.rule, route.method) for route in ROUTES} | {(rule, "GET") for rule in pages.OPEN}
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            if (rule.rule, method) not in declared:
+                raise RuntimeError(f"{method} {rule.rule} does not say who may use it")
+
+
+def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
+    """Put around a public view what all have in common: what is read is strict, what is answered is JSON."""
+    takes_body = route.body is not None
+    known = list(route.query().fields) if route.query else []
+
+    def answer(**path: str) -> Response:
+        environ = request.environ
+        query = reading.query(environ)
+        if query:
+            reading.refuse_unknown(query, known)
+        body = reading.json_body(environ) if takes_body else b""
+        asked = Asked(file.book, datetime.now(UTC), query, body, path)
+        return Response(encode(route.view(asked)), content_type="application/json")
+
+    return answer
+
+
+__all__ = ["create_app"]

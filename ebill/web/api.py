@@ -1,0 +1,111 @@
+"""The calculator's routes: public, no client data is touched."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from ebill import questions, service, strictjson
+from ebill.errors import (
+    BelowFloor,
+    CutoffNotDaily,
+    DatesOutOfOrder,
+    ExceptionTooFar,
+    InvalidInput,
+    NoRuleInForce,
+    NotBilled,
+    OutsideCalendar,
+    PaymentOutsideCalendar,
+    UnknownState,
+)
+from ebill.questions import Calculation, CalculationSchema, PostingSchema
+from ebill.web.routes import Asked, Route
+
+
+def calculate(asked: Asked) -> service.Answer:
+    """Compute the dates of up to 120 coverage months from a state's rules, or from rules of your own."""
+    if len(asked.body) > SHORT:
+        return service.answer(asked.book, strictjson.loads(asked.body), asked.now)
+    try:
+        question = _question(asked.body)
+    except InvalidInput:
+        return service.answer(asked.book, strictjson.loads(asked.body), asked.now)  # with the book's own faults
+    return service.calculate(asked.book, question, asked.now)
+
+
+@lru_cache(maxsize=4096)
+def _question(body: bytes) -> Calculation:
+    """Read a short body. What it asks depends on its bytes alone, so those who ask the same are read once."""
+    return questions.calculation(strictjson.loads(body))
+
+
+def posting(asked: Asked) -> service.PostingAnswer:
+    """Tell when a payment is received and when it posts, under the rules of a state."""
+    return service.posting(asked.book, questions.posting_question(dict(asked.query)))
+
+
+def states(asked: Asked) -> service.States:
+    """List the configured states and products."""
+    return service.states(asked.book)
+
+
+def state(asked: Asked) -> service.State:
+    """Give a state's rules, in force and to come, each with its citation."""
+    return service.state(asked.book, asked.path["code"], asked.now)
+
+
+SHORT: Final = 1024
+"""Bytes up to which bodies are kept with what they ask."""
+EXAMPLE: Final[dict[str, Any]] = {"state": "PA", "coverage_month": "2026-08", "as_of": "2026-08-01"}
+
+ROUTES: Final = (
+    Route(
+        method="POST",
+        path="/v1/calculate",
+        allows="public",
+        view=calculate,
+        summary="The dates of invoices",
+        gives=service.Answer,
+        body=CalculationSchema,
+        example=EXAMPLE,
+        refuses=(
+            DatesOutOfOrder,
+            BelowFloor,
+            ExceptionTooFar,
+            NotBilled,
+            NoRuleInForce,
+            OutsideCalendar,
+            PaymentOutsideCalendar,
+            CutoffNotDaily,
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/v1/posting",
+        allows="public",
+        view=posting,
+        summary="When a payment posts",
+        gives=service.PostingAnswer,
+        query=PostingSchema,
+        example={"state": "NY", "paid_at": "2026-07-02T16:00"},
+        refuses=(PaymentOutsideCalendar,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/states",
+        allows="public",
+        view=states,
+        summary="The configured states",
+        gives=service.States,
+    ),
+    Route(
+        method="GET",
+        path="/v1/states/{code}",
+        allows="public",
+        view=state,
+        summary="A state's rules",
+        gives=service.State,
+        parameters={"code": "PA"},
+        refuses=(UnknownState,),
+    ),
+)

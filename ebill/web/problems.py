@@ -1,0 +1,121 @@
+"""How refusals reach the web: one table of statuses, and one shape, the problem details of RFC 9457."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from ebill import errors
+from ebill.render.json import encode
+from ebill.web.fence import REQUEST_ID, log
+
+STATUSES: Final[dict[type[errors.Refusal], int]] = {
+    errors.Refusal: 422,
+    errors.MalformedJson: 400,
+    errors.BadRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.MissingEntitlement: 403,
+    errors.NotAllowed: 403,
+    errors.TermsNotAccepted: 403,
+    errors.UnknownState: 404,
+    errors.ClientNotFound: 404,
+    errors.AccountNotFound: 404,
+    errors.UserNotFound: 404,
+    errors.TokenNotFound: 404,
+    errors.FeedNotFound: 404,
+    errors.RequestNotFound: 404,
+    errors.TokenAlreadyShown: 409,
+    errors.FeedAlreadyShown: 409,
+    errors.PaymentRecorded: 409,
+    errors.PaymentNotInForce: 409,
+    errors.Stale: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.PreconditionMissing: 428,
+    errors.StoreUnavailable: 503,
+    errors.TooBusy: 503,
+}
+"""The status of each refusal; one that is not listed has that of its nearest listed ancestor."""
+
+HTTP_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    431: "headers_too_large",
+    500: "internal_error",
+}
+"""The code of what Flask itself refuses."""
+
+FACTS: Final = ("coverage_month", "entitlement", "payment_id", "version")
+"""Attributes of a refusal that programs are told besides."""
+
+
+def status_of(kind: type[errors.Refusal]) -> int:
+    """Give the status of a kind of refusal."""
+    return next(STATUSES[each] for each in kind.__mro__ if each in STATUSES)
+
+
+def refuse(refusal: errors.Refusal) -> Response:
+    """Answer with a refusal."""
+    status = status_of(type(refusal))
+    facts = {fact: getattr(refusal, fact) for fact in FACTS if getattr(refusal, fact, None) is not None}
+    if refusal.faults:
+        facts["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in refusal.faults]
+    answer = problem(status, refusal.code, str(refusal), **facts)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="ebill"'
+    if isinstance(refusal, errors.UnsupportedMediaType):
+        answer.headers["Accept-Encoding"] = "identity"
+        answer.headers["Accept-Post"] = refusal.taken
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = "1"
+    if isinstance(refusal, errors.Stale) and refusal.version is not None:
+        answer.headers["ETag"] = f'"{refusal.version}"'
+    return answer
+
+
+def problem(status: int, code: str, detail: str, **facts: Any) -> Response:
+    """Make a problem answer."""
+    body = {
+        "type": f"/problems#{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request.environ.get(REQUEST_ID, ""),
+        **facts,
+    }
+    return Response(encode(body), status, content_type="application/problem+json")
+
+
+def register(app: Flask) -> None:
+    """Give every refusal and every error of an application this shape."""
+    app.register_error_handler(errors.Refusal, refuse)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code = HTTP_CODES.get(status, "bad_request" if status < 500 else "internal_error")
+    detail = {
+        404: "There is nothing at this address.",
+        405: f"This address does not take {errors.shown(request.method)}.",
+        413: "The body is larger than 256 kB.",
+    }.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
+    answer = problem(status, code, detail)
+    if allowed := getattr(error, "valid_methods", None):
+        answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer
+
+
+def _unexpected(error: Exception) -> Response:
+    log("unexpected", error, request_id=request.environ.get(REQUEST_ID))
+    return problem(500, "internal_error", "Something went wrong here; the request id tells us what.")

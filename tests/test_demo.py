@@ -1,0 +1,84 @@
+from collections import Counter
+from datetime import UTC, datetime
+
+from ebill import access, demo
+from ebill.service.clients import Window, schedule
+from ebill.service.people import list_audit
+from ebill.store import people
+from ebill.store.engine import Store
+from ebill.store.people import User
+from tests import books
+
+BOOK = books.book(books.TEXT)
+NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
+
+
+def somebody(store: Store, user_id: str) -> User:
+    with store.reading() as connection:
+        found = people.user(connection, user_id)
+    assert found is not None
+    return found
+
+
+def test_the_same_number_of_clients_is_the_same_book() -> None:
+    assert list(demo.rows(50)) == list(demo.rows(50))
+
+
+def test_the_usual_book_has_two_hundred_clients_and_about_five_hundred_bill_accounts_over_the_four_states() -> None:
+    records = Counter(row["record"] for row in demo.rows(200))
+    assert records["client"] == 200
+    assert 450 <= records["bill_account"] <= 550
+    assert records["rule"] > 20
+    assert records["exception"] >= 8
+    clients = [row for row in demo.rows(200) if row["record"] == "client"]
+    assert {row["state"] for row in clients} == {"PA", "DE", "WV", "NY"}
+    assert any("skip_coverage_months" in row for row in clients)
+    assert any("bills_here_since" in row for row in clients)
+    kinds = {row["kind"] for row in demo.rows(200) if row["record"] == "bill_account"}
+    assert kinds == {"medical", "COBRA", "dental", "vision", "location"}
+
+
+def test_every_account_of_a_filled_store_has_dates(store: Store) -> None:
+    made = demo.fill(store, BOOK, 30, NOW)
+    admin = somebody(store, demo.ADMIN)
+    with store.reading() as connection:
+        answers = [
+            schedule(connection, BOOK, admin, f"C{number:05}", None, Window(None, 12), NOW) for number in range(1, 31)
+        ]
+    accounts = [account for answer in answers for account in answer["bill_accounts"]]
+    assert (made.clients, made.accounts) == (30, len(accounts))
+    assert all(account["invoices"] for account in accounts)
+
+
+def test_each_sample_user_may_do_what_the_role_says(store: Store) -> None:
+    demo.fill(store, BOOK, 30, NOW)
+    with store.reading() as connection:
+        for user_id in demo.PEOPLE:
+            access.see(connection, somebody(store, user_id), demo.FIRST_CLIENT)
+        seen = people.granted(connection, demo.PRODUCER)
+    assert demo.FIRST_CLIENT in seen
+    assert 0 < len(seen) < 30
+
+
+def test_all_of_it_stands_in_the_audit(store: Store) -> None:
+    demo.fill(store, BOOK, 3, NOW)
+    with store.reading() as connection:
+        rows = list_audit(connection, somebody(store, demo.ADMIN), 0, 100)["data"]
+    assert Counter(row["action"] for row in rows)["import_client"] == 3
+    assert {row["actor"] for row in rows} == {"demo"}
+
+
+def test_a_new_token_ends_the_one_before_it(store: Store) -> None:
+    demo.fill(store, BOOK, 1, NOW)
+    first = demo.fresh_tokens(store, NOW)
+    second = demo.fresh_tokens(store, NOW)
+    assert first.keys() == second.keys() == demo.PEOPLE.keys()
+    with store.reading() as connection:
+        live = [token for token in people.tokens_of(connection, None) if token.revoked_at is None]
+    assert Counter(token.user_id for token in live) == dict.fromkeys(demo.PEOPLE, 1)
+
+
+def test_a_store_that_somebody_uses_is_told_from_an_untouched_one(store: Store) -> None:
+    assert (demo.is_untouched(store), demo.is_here(store)) == (True, False)
+    demo.fill(store, BOOK, 1, NOW)
+    assert (demo.is_untouched(store), demo.is_here(store)) == (False, True)

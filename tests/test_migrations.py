@@ -1,0 +1,279 @@
+"""The tables are made and brought up to date by migrations, which are taken whole or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, event, inspect, text
+
+from ebill.errors import StoreRefused
+from ebill.store import engine
+from ebill.store.engine import Store
+from ebill.store.tables import metadata
+from tests.records import changing, furnish, head
+from tests.stores import Databases
+from tests.writers import Writers, starter, whole
+
+SCRIPTS = ScriptDirectory.from_config(engine._alembic())
+REVISIONS = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table, which need not be there yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    url = databases.make()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def empty_store(empty_url: str) -> Iterator[Store]:
+    """A store without any table."""
+    opened = Store(empty_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest, empty_url: str) -> Iterator[Store]:
+    """A store up to date, on the same kind of database as `empty_store`."""
+    opened = Store(request.getfixturevalue("sqlite_url" if empty_url.startswith("sqlite") else "postgresql_url"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def writers() -> Iterator[Writers]:
+    """Processes to kill."""
+    with starter() as started:
+        yield started
+
+
+def upgrade_to(store: Store, revision: str) -> None:
+    config = engine._alembic()
+    config.attributes["engine"] = store.engine
+    command.upgrade(config, revision)
+
+
+def tables(store: Store) -> set[str]:
+    with store.reading() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def written(store: Store) -> Any:
+    """Give all of a schema, as the database itself writes it down: tables, keys, checks, indexes, triggers."""
+    with store.reading() as connection:
+        if store.is_sqlite:
+            rows = connection.execute(text("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+            return sorted((kind, name, sorted(sql.replace('"', "").replace(",", " , ").split()))
+                          for kind, name, sql in rows)  # fmt: skip
+        constraints = connection.execute(
+            text(
+                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+                "WHERE connamespace = 'public'::regnamespace"
+            )
+        ).all()
+        indexes = connection.execute(text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'")).all()
+        columns = connection.execute(
+            text(
+                "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default "
+                "FROM information_schema.columns WHERE table_schema = 'public'"
+            )
+        ).all()
+        triggers = connection.execute(
+            text("SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal")
+        ).all()
+        return [sorted(map(tuple, rows)) for rows in (constraints, indexes, columns, triggers)]
+
+
+# What they make
+
+
+def test_migrations_make_the_tables_that_the_program_knows(store: Store) -> None:
+    with store.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_they_make_them_word_for_word(full: Store, empty_store: Store) -> None:
+    with empty_store.engine.connect().execution_options(ebill_writing=True) as connection, connection.begin():
+        metadata.create_all(connection)
+    made, known = written(full), written(empty_store)
+    if full.is_sqlite:
+        assert [each for each in made if each[0] != "trigger" and "alembic" not in each[1]] == known
+    else:
+        assert [[row for row in rows if "alembic" not in str(row)] for rows in made[:3]] == known[:3]
+
+
+@pytest.mark.parametrize("missing", ["table", "column", "check"])
+def test_a_difference_between_migrations_and_program_is_seen(store: Store, missing: str) -> None:
+    change = {
+        "table": "DROP TABLE answer_once",
+        "column": "ALTER TABLE token DROP COLUMN last_used_at",
+        "check": "ALTER TABLE answer_once ADD COLUMN odd INTEGER CHECK (odd < 3)",
+    }[missing]
+    before = written(store)
+    with changing(store) as connection:
+        connection.execute(text(change))
+    assert written(store) != before
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) != []
+
+
+def test_every_migration_follows_the_one_before_and_there_is_one_newest() -> None:
+    assert [f"{number:04}" for number in range(1, len(REVISIONS) + 1)] == REVISIONS
+    assert SCRIPTS.get_heads() == REVISIONS[-1:]
+
+
+# How they are taken
+
+
+def test_an_empty_database_is_made_into_a_store(empty_store: Store) -> None:
+    assert (empty_store.is_empty(), empty_store.is_current()) == (True, False)
+    empty_store.upgrade()
+    assert (empty_store.is_empty(), empty_store.is_current()) == (False, True)
+    furnish(empty_store)
+    assert whole(empty_store) == 2
+
+
+def test_a_store_that_is_up_to_date_stays_as_it_is(store: Store) -> None:
+    furnish(store)
+    before = written(store)
+    store.upgrade()
+    assert written(store) == before
+    assert whole(store) == 2
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_store_of_every_release_is_brought_up_to_date_with_all_that_is_in_it(
+    empty_store: Store, full: Store, revision: str
+) -> None:
+    upgrade_to(empty_store, revision)
+    assert empty_store.is_current() == (revision == REVISIONS[-1])
+    furnish(empty_store)
+    empty_store.upgrade()
+    with empty_store.reading() as connection:
+        assert head(connection) == 1
+    assert written(empty_store) == written(full)
+
+
+def test_a_store_of_a_later_release_is_refused(store: Store) -> None:
+    with changing(store) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreRefused, match="made by another release"):
+        store.upgrade()
+    assert not store.is_current()
+    assert not store.is_empty()
+
+
+def test_a_store_made_ready_is_made_once_and_never_brought_up_to_date_unasked(empty_store: Store) -> None:
+    upgrade_to(empty_store, "0001")
+    if len(REVISIONS) > 1:
+        with pytest.raises(StoreRefused, match="ebill db upgrade"):
+            empty_store.make_ready()
+    empty_store.upgrade()
+    empty_store.make_ready()
+    assert empty_store.is_current()
+
+
+def test_of_processes_that_upgrade_at_once_one_does_and_the_others_wait(
+    writers: Writers, empty_url: str, empty_store: Store
+) -> None:
+    for _ in range(4):
+        writers.start(empty_url, "upgrade")
+    assert writers.done() == []
+    assert empty_store.is_current()
+
+
+def test_an_upgrade_waits_for_a_writer_longer_than_a_change_would(
+    empty_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds: list[tuple[int, int]] = []
+    make = engine._engine
+
+    def noted(url: str, *, lock_seconds: int = 1, statement_seconds: int = 2) -> Any:
+        seconds.append((lock_seconds, statement_seconds))
+        return make(url, lock_seconds=lock_seconds, statement_seconds=statement_seconds)
+
+    monkeypatch.setattr(engine, "_engine", noted)
+    empty_store.upgrade()
+    assert seconds == [(60, 0)]
+
+
+# Upgrades that die
+
+
+def killed_at_each(writers: Writers, url: str, change: str, point: str, step: int) -> tuple[int, list[int]]:
+    """Kill an upgrade before its first operation or statement, a later one, and so on until it gets through.
+
+    Gives how many times, and how many tables there were each time.
+    """
+    counts, at = [], 1
+    store = Store(url)
+    while not store.is_current():
+        writers.start(url, change, **{f"at_{point}": at})
+        writers.done()
+        store.close()
+        counts.append(len(tables(store)))
+        at += step
+    store.close()
+    return at, counts
+
+
+def test_an_upgrade_killed_at_any_point_leaves_the_old_tables_or_the_new(
+    writers: Writers, empty_url: str, full: Store
+) -> None:
+    point, step = ("operation", 5) if full.is_sqlite else ("statement", 7)
+    points, counts = killed_at_each(writers, empty_url, "upgrade", point, step)
+    assert counts == [*[0] * (len(counts) - 1), len(tables(full))]
+    assert points > 50
+
+
+def test_an_upgrade_without_a_transaction_is_seen_to_stop_between(writers: Writers, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    writers.start(url, "upgrade in pieces", at_statement=30)
+    writers.done()
+    store = Store(url)
+    count = len(tables(store))
+    store.close()
+    assert 0 < count < len(metadata.tables)
+
+
+def test_sqlite_takes_back_the_making_of_tables(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+
+    def fail(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "CREATE TABLE rule " in statement:
+            raise ZeroDivisionError
+
+    event.listen(Engine, "before_cursor_execute", fail)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            store.upgrade()
+    finally:
+        event.remove(Engine, "before_cursor_execute", fail)
+    assert tables(store) == set()
+    store.upgrade()
+    assert store.is_current()
+    store.close()
+
+
+def test_python_itself_begins_no_transaction_and_ends_none(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    with store.reading() as connection:
+        raw: Any = connection.connection.driver_connection
+        assert raw.isolation_level is None
+        assert raw.in_transaction
+    with store.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert not raw.in_transaction
+    store.close()

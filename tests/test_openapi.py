@@ -1,0 +1,635 @@
+"""The OpenAPI document is valid, and the calculator does what it says, no more and no less, whatever comes."""
+
+import copy
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Final
+
+import pytest
+import schemathesis
+from flask import Flask, Response, request
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from jsonschema_rs import Draft202012Validator, ValidationError
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from werkzeug.exceptions import BadRequest
+
+from ebill import questions
+from ebill.bookfile import SHIPPED, BookFile
+from ebill.web import create_app
+from ebill.web.fence import Fence
+from ebill.web.problems import register
+from tests import strategies
+from tests.books import row, section, small
+from tests.hostile import GOOD, ROWS, Answer, Row, Sent, ask, body, judge
+
+PUBLIC: Final = {
+    "/v1/calculate": "post",
+    "/v1/posting": "get",
+    "/v1/states": "get",
+    "/v1/states/{code}": "get",
+}
+"""The calculator's own operations."""
+
+
+@cache
+def app() -> Flask:
+    return create_app(BookFile(SHIPPED))
+
+
+@cache
+def document() -> Any:
+    answer = ask(app(), Sent("GET", "/openapi.json", headers={}))
+    assert (answer.status, answer.header("Content-Type")) == (200, "application/json")
+    return answer.data
+
+
+def operations() -> Iterator[tuple[str, str, Any]]:
+    for path, item in document()["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def validator(schema: Any) -> Draft202012Validator:
+    """Make a validator of a schema of the document, formats included."""
+    return Draft202012Validator({**schema, "components": document()["components"]}, validate_formats=True)
+
+
+@cache
+def answers(path: str, status: int) -> Draft202012Validator:
+    """Make the validator of what an operation of the calculator answers."""
+    content = document()["paths"][path][PUBLIC[path]]["responses"][str(status)]["content"]
+    [(content_type, media)] = content.items()
+    assert content_type == ("application/json" if status < 400 else "application/problem+json")
+    return validator(media["schema"])
+
+
+def operation_at(path: str) -> str | None:
+    """Give the path as the document has it."""
+    plain = path.partition("?")[0]
+    found = [known for known in PUBLIC if re.fullmatch(re.sub("{.*}", "[^/]*", known), plain)]
+    return found[0] if found else None
+
+
+def conform(answer: Answer, path: str) -> None:
+    """Hold of an answer of an operation that it is as the document says: its status, its code, its shape."""
+    responses = document()["paths"][path][PUBLIC[path]]["responses"]
+    assert str(answer.status) in responses
+    answers(path, answer.status).validate(answer.data)
+    if answer.status >= 400:
+        assert answer.data["code"] in responses[str(answer.status)]["description"].split(" · ")
+
+
+# The document itself
+
+
+def test_the_document_is_valid_openapi_3_1() -> None:
+    assert document()["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document()).iter_errors()] == []
+
+
+def test_a_document_that_is_not_valid_is_found() -> None:
+    spoilt = copy.deepcopy(document())
+    spoilt["components"]["schemas"]["DayOfMonth"]["properties"]["months_before_due"]["default"] = None
+    del spoilt["paths"]["/v1/states"]["get"]["responses"]["200"]["description"]
+    assert len(list(OpenAPIV31SpecValidator(spoilt).iter_errors())) == 2
+
+
+def test_every_operation_has_a_number_of_its_own_a_summary_and_its_refusals() -> None:
+    found = list(operations())
+    assert PUBLIC.items() <= {(path, method) for path, method, _ in found}
+    names = Counter(operation["operationId"] for _, _, operation in found)
+    assert max(names.values()) == 1
+    for _, _, operation in found:
+        assert re.fullmatch("[a-z_]+", operation["operationId"])
+        assert operation["summary"]
+        assert operation["description"]
+        refusals = {status: each for status, each in operation["responses"].items() if int(status) >= 400}
+        assert refusals.keys() >= {"400", "404", "405", "500"}
+        for each in refusals.values():
+            assert each["content"].keys() == {"application/problem+json"}
+            assert re.fullmatch("[a-z_]+( · [a-z_]+)*", each["description"])
+        assert any(int(status) < 300 for status in operation["responses"])
+
+
+def schemas(node: Any) -> Iterator[Any]:
+    """Give every schema that has an example or a default."""
+    if isinstance(node, dict):
+        if isinstance(node.get("examples"), list) or ("default" in node and "type" in node):
+            yield node
+        for inner in node.values():
+            yield from schemas(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from schemas(inner)
+
+
+def test_examples_and_defaults_are_of_the_kind_they_stand_for() -> None:
+    checked = 0
+    for schema in schemas(document()):
+        for value in [*schema.get("examples", []), *([schema["default"]] if "default" in schema else [])]:
+            validator(schema).validate(value)
+            checked += 1
+    assert checked > 40
+
+
+def example(path: str) -> Sent:
+    """Give the example of an operation, as somebody who reads the document would send it."""
+    operation = document()["paths"][path][PUBLIC[path]]
+    query = []
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        else:
+            query.append(f"{parameter['name']}={parameter['example']}")
+    if "requestBody" not in operation:
+        return Sent("GET", "?".join([path, "&".join(query)]) if query else path, headers={})
+    [(content_type, media)] = operation["requestBody"]["content"].items()
+    [given_] = media["examples"].values()
+    validator(media["schema"]).validate(given_["value"])
+    return Sent("POST", path, json.dumps(given_["value"]).encode(), {"Content-Type": content_type})
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_every_example_works_and_its_answer_is_as_documented(path: str) -> None:
+    sent = example(path)
+    answer = ask(app(), sent)
+    judge(answer, sent)
+    assert answer.status == 200, answer.body
+    conform(answer, path)
+
+
+def test_every_example_of_a_moment_works() -> None:
+    parameters = document()["paths"]["/v1/posting"]["get"]["parameters"]
+    [moments] = [each["schema"]["examples"] for each in parameters if each["name"] == "paid_at"]
+    assert {len(moment) for moment in moments} == {10, 16, 25}
+    for moment in moments:
+        answer = ask(app(), Sent("GET", f"/v1/posting?state=PA&paid_at={moment}", headers={}))
+        assert answer.status == 200
+        conform(answer, "/v1/posting")
+
+
+def test_every_zone_of_the_document_is_taken_and_no_other() -> None:
+    zones = document()["components"]["schemas"]["Rules"]["properties"]["timezone"]["enum"]
+    assert len(zones) > 300
+    assert {"America/New_York", "Pacific/Kiritimati"} <= set(zones)
+    for zone in zones:
+        assert questions.calculation({**GOOD, "rules": {"timezone": zone}}).rules["timezone"].as_data() == zone
+
+
+@pytest.mark.parametrize("kind", ["DaysBeforeDue", "DayOfMonth", "NthWeekday", "NthBusinessDay", "Due", "GraceDays",
+                                  "GraceMonths", "PayBy"])  # fmt: skip
+def test_the_document_takes_the_rules_of_the_grammar_and_refuses_what_is_beyond(kind: str) -> None:
+    """The grammar as the specification has it, laid out in full by hand."""
+    written: dict[str, Any] = {
+        "DaysBeforeDue": strategies.GENERATIONS["days_before_due"],
+        "DayOfMonth": strategies.GENERATIONS["day_of_month"],
+        "NthWeekday": strategies.GENERATIONS["weekday"],
+        "NthBusinessDay": strategies.GENERATIONS["business_day"],
+        "Due": strategies.DUES,
+        "GraceDays": strategies.GRACES["days"],
+        "GraceMonths": strategies.GRACES["calendar_months"],
+        "PayBy": strategies.PAY_BYS,
+    }
+    takes = validator(document()["components"]["schemas"][kind]).is_valid
+    for rule in written[kind]:
+        assert takes(rule)
+        assert not takes({**rule, "garce": 1})
+        for key, value in rule.items():
+            assert not takes({**rule, key: None})
+            assert not takes({**rule, key: str(value) + "x"})
+            if isinstance(value, int):
+                assert not takes({**rule, key: value + 0.5})
+                assert not takes({**rule, key: value + 1_000})
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("row", [each for each in ROWS if operation_at(each.sent.path)], ids=str)
+def test_how_a_hostile_request_is_answered_is_documented(row: Row) -> None:
+    path = operation_at(row.sent.path)
+    assert path
+    answer = ask(app(), row.sent)
+    assert (answer.status, answer.data.get("code")) == (row.status, row.code)
+    conform(answer, path)
+
+
+BOOK: Final = small(
+    row("states.PA", "grace_floor = { days = 20 }"),
+    '\n[states.NY]\nname = "New York"\n' + row("states.NY", "generation = { days_before_due = 20 }", since="2026-01"),
+    section("states.WV", "generation = { business_day = -2 }", 'calendar = "XNSE"'),
+)
+"""A floor in PA, no generation before 2026 in NY, and in WV a calendar that begins in 2001."""
+
+
+def refused(code: str, pointer: str, **changes: Any) -> Row:
+    return Row(0, code, Sent(body=body(**changes)), 422, code, (pointer,))
+
+
+AUGUST: Final = {"coverage_month": "2026-08", "reason": "a test"}
+REFUSED: Final = (
+    refused("below_floor", "/rules/grace", rules={"grace": {"days": 10}}),
+    refused("below_floor", "/exceptions/0/grace_end_date", exceptions=[{**AUGUST, "grace_end_date": "2026-08-11"}]),
+    refused("dates_out_of_order", "/rules", rules={"generation": {"day_of_month": 1, "months_before_due": 0}}),
+    refused("dates_out_of_order", "/exceptions/0", exceptions=[{**AUGUST, "generation_date": "2026-08-01"}]),
+    refused("exception_too_far", "/exceptions/0/due_date", exceptions=[{**AUGUST, "due_date": "2027-08-01"}]),
+    refused("month_not_billed", "/exceptions/0", exceptions=[{**AUGUST, "due_date": "2026-08-02"}],
+            rules={"skip_coverage_months": [8]}),
+    refused("no_rule_in_force", "/coverage_month", state="NY", coverage_month="2025-12"),
+    refused("outside_calendar", "/coverage_month", state="WV", coverage_month="2000-06"),
+    refused("outside_calendar", "/paid_at", state="WV", paid_at="2000-06-01"),
+    refused("cutoff_not_daily", "/rules/posting/cutoff", rules={"posting": {"min_business_days": 2,
+            "max_business_days": 3, "cutoff": "02:30"}}),
+    Row(0, "a posting", Sent("GET", "/v1/posting?state=WV&paid_at=2000-06-01", headers={}), 422, "outside_calendar",
+        ("/paid_at",)),
+)  # fmt: skip
+"""What only the rules can refuse."""
+
+
+@pytest.mark.parametrize("row_", REFUSED, ids=[f"{each.what} {each.pointers[0]} {n}" for n, each in enumerate(REFUSED)])
+def test_how_the_rules_refuse_is_documented(row_: Row, tmp_path: Any) -> None:
+    path = operation_at(row_.sent.path)
+    assert path
+    file = tmp_path / "states.toml"
+    file.write_text(BOOK)
+    file.chmod(0o644)
+    conform(row_.check(create_app(BookFile(file))), path)
+
+
+def test_every_documented_code_is_one_that_somebody_has_seen() -> None:
+    rows = [each for each in (*ROWS, *REFUSED) if each.code]
+    for path, method in PUBLIC.items():
+        responses = document()["paths"][path][method]["responses"]
+        codes = {
+            code
+            for status, each in responses.items()
+            if int(status) >= 400
+            for code in each["description"].split(" · ")
+        }
+        seen = {each.code for each in rows if operation_at(each.sent.path) == path}
+        assert codes - seen <= {"not_found", "internal_error"}, path
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (["invoices"], None),
+        (["invoices"], [{}]),
+        (["invoices", 0, "standing"], "lapsed"),
+        (["as_of"], "2026-08-32"),
+        (["extra"], 1),
+        (["payment", "paid_at"], "2026-07-02T16:00-4"),
+        (["rulebook"], {"version": "sha256:0"}),
+    ],
+    ids=str,
+)
+def test_an_answer_of_another_shape_is_found(place: list[Any], value: Any) -> None:
+    answer = ask(app(), Sent(body=body(paid_at="2026-07-02T16:00:00", explain=True, product="cobra")))
+    conform(answer, "/v1/calculate")
+    other = copy.deepcopy(answer.data)
+    within = other
+    for step in place[:-1]:
+        within = within[step]
+    within[place[-1]] = value
+    with pytest.raises(ValidationError):
+        conform(Answer(200, answer.headers, json.dumps(other).encode()), "/v1/calculate")
+
+
+@pytest.mark.parametrize(("status", "code"), [(418, "invalid_input"), (422, "swordfish"), (400, "invalid_input")])
+def test_a_refusal_that_is_not_documented_is_found(status: int, code: str) -> None:
+    answer = ask(app(), Sent(body=b"{}"))
+    conform(answer, "/v1/calculate")
+    other = json.dumps({**answer.data, "code": code}).encode()
+    with pytest.raises(AssertionError):
+        conform(Answer(status, answer.headers, other), "/v1/calculate")
+
+
+# Whatever comes
+
+
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+PART: Final = 100
+"""Cases in a part of the exploration; parts run side by side."""
+
+
+@cache
+def explored(application: Flask) -> Any:
+    return schemathesis.openapi.from_wsgi("/openapi.json", application)
+
+
+def send(case: Case[Any]) -> Answer:
+    """Send a case, and hold its answer to what the document says, by schemathesis' checks and by ours."""
+    response = case.call()
+    case.validate_response(response, checks=CHECKS)
+    headers = [(name.title(), value) for name, values in response.headers.items() for value in values]
+    answer = Answer(response.status_code, headers, response.content)
+    judge(answer)
+    return answer
+
+
+def explore(application: Flask, label: str, mode: GenerationMode, part: int) -> Counter[int]:
+    """Send what schemathesis draws from the document for one operation; count the statuses."""
+    operation = explored(application).find_operation_by_label(label)
+    statuses: Counter[int] = Counter()
+
+    @seed(part)
+    @settings(
+        max_examples=PART,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: Case[Any]) -> None:
+        statuses[send(case).status] += 1
+
+    run()
+    return statuses
+
+
+CALCULATE, POSTING, STATES, STATE = "POST /v1/calculate", "GET /v1/posting", "GET /v1/states", "GET /v1/states/{code}"
+RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+PARTS: Final = [
+    (label, mode, part)
+    for label, mode, parts in [
+        (CALCULATE, RIGHT, 5),
+        (CALCULATE, WRONG, 2),
+        (POSTING, RIGHT, 6),
+        (POSTING, WRONG, 2),
+        (STATE, RIGHT, 8),
+    ]
+    for part in range(parts)
+]
+SYSTEMATIC: Final = {CALCULATE: 1_000, POSTING: 15, STATES: 5, STATE: 5}
+"""How many cases schemathesis lays out at least without drawing: each bound of each field, each other method."""
+
+
+def test_there_are_three_thousand_cases() -> None:
+    assert len(PARTS) * PART + sum(SYSTEMATIC.values()) >= 3_000
+
+
+@pytest.mark.parametrize(("label", "mode", "part"), PARTS)
+def test_what_is_drawn_from_the_document_is_answered_as_documented(label: str, mode: GenerationMode, part: int) -> None:
+    statuses = explore(app(), label, mode, part)
+    assert statuses.total() == PART
+    assert max(statuses) < 500
+    if mode is WRONG:
+        assert statuses[200] == 0
+
+
+@pytest.mark.parametrize("label", SYSTEMATIC)
+def test_what_the_document_bounds_is_answered_as_documented(label: str) -> None:
+    schema = explored(app())
+    cases = schema.iter_coverage_cases(
+        schema.find_operation_by_label(label),
+        generation_modes=[RIGHT, WRONG],
+        generation_config=schema.config.generation,
+    )
+    statuses = Counter(send(case).status for case in cases)
+    assert statuses.total() >= SYSTEMATIC[label]
+    assert statuses[200] >= 1
+    assert statuses[405] >= 5
+    assert max(statuses) < 500
+
+
+# Bodies by the thousand
+
+KINDS: Final = (*strategies.DEFAULTS, "skip_coverage_months")
+VALUES: Final[list[Any]] = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        12,
+        13,
+        31,
+        32,
+        120,
+        121,
+        366,
+        367,
+        2**31,
+        2**63,
+        -(2**63),
+        10**30,
+        1.0,
+        1.5,
+        -0.0,
+        1e308,
+    ),
+    *(
+        "",
+        " ",
+        "\0",
+        "PA\0",
+        "\ud800",
+        "\u202e",
+        "\u2028",
+        "\r\n",
+        "\x1b[31m",
+        "x" * 65,
+        "x" * 501,
+        "é" * 400,
+        "\U0001f600",
+    ),
+    *(
+        "PA",
+        "NY",
+        "QQ",
+        "pa",
+        "cobra",
+        "COBRA",
+        "XFED",
+        "XNYS",
+        "XNSE",
+        "US-PA",
+        "US-QQ",
+        "none",
+        "following",
+        "after_due",
+    ),
+    *("America/New_York", "Pacific/Apia", "America/Nowhere", "UTC", "../../etc/passwd", "TH", "th", "business"),
+    *("2026-08", "2000-01", "2099-12", "1999-12", "2100-01", "2026-13", "2026-8", "٢٠٢٦-٠٨"),
+    *("2026-08-01", "2000-01-01", "2099-12-31", "1999-12-31", "2100-01-01", "2026-02-29", "2028-02-29", "20260801"),
+    *("2026-07-02T17:00", "2026-07-02T24:00", "2099-12-31T23:59-12:00", "2000-01-01T00:00+14:00", "2026-11-01T01:30"),
+    *("2026-07-02T17:00:00.123456Z", "2026-07-02T17:00+24:00", "17:00", "02:30", "24:00", "00:00", "5 pm"),
+    *(
+        [],
+        {},
+        [[]],
+        [{}],
+        {"": 1},
+        {"day": 1},
+        {"days": 30},
+        [7, 8],
+        [True],
+        list(range(1, 13)),
+        {"a": {"b": {"c": []}}},
+    ),
+]
+NAMES: Final = [
+    *("state", "product", "coverage_month", "from", "months", "rules", "exceptions", "as_of", "paid_at", "explain"),
+    *("last_coverage_month", "day", "days", "roll", "cutoff", "reason", "due_date", "from_", "__class__", "", "\0"),
+    *("\ud800", "x" * 999, "~1/~0"),
+]
+
+
+def drawn_life(draw: random.Random) -> dict[str, Any]:
+    """Draw a question that is written as the specification has it, with rules of all kinds."""
+    year, month = draw.randrange(2000, 2100), draw.randrange(1, 13)
+    first = f"{year}-{month:02}"
+    question: dict[str, Any] = {"state": draw.choice(["PA", "DE", "WV", "NY"])}
+    question |= draw.choice([{"coverage_month": first}, {"from": first, "months": draw.choice((1, 2, 12, 120))}])
+    kinds = draw.sample(KINDS, draw.choice((0, 1, 1, 2, 4)))
+    question["rules"] = {kind: strategies.draw_rule(draw, kind) for kind in kinds if kind != "calendar"}
+    if draw.random() < 0.3:
+        day = f"{year}-{month:02}-{draw.randrange(1, 29):02}"
+        fixed = {draw.choice(["generation_date", "due_date", "grace_end_date"]): day}
+        question["exceptions"] = [{"coverage_month": first, "reason": "a test", **fixed}]
+    if draw.random() < 0.5:
+        question["paid_at"] = f"{year}-{month:02}-{draw.randrange(1, 29):02}T{draw.randrange(24):02}:30"
+    if draw.random() < 0.3:
+        question["product"] = draw.choice(["cobra", "aptc_individual", "medicare_part_d"])
+    question["explain"] = draw.random() < 0.2
+    return question
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Give every table and list of a value with each of its keys or indexes."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+def spoil(draw: random.Random, question: dict[str, Any]) -> None:
+    """Change one thing in a question."""
+    within, key = draw.choice(list(places(question)))
+    match draw.randrange(5):
+        case 0:
+            del within[key]
+        case 1 if isinstance(within, dict):
+            within[draw.choice(NAMES)] = within[key]
+        case 2:
+            other, its = draw.choice(list(places(question)))
+            within[key] = copy.deepcopy(other[its])
+        case 3 if type(within[key]) is int:
+            within[key] += draw.choice((-1, 1, 100, -100, 2**64))
+        case _:
+            within[key] = copy.deepcopy(draw.choice(VALUES))
+
+
+def drawn_body(draw: random.Random, lives: list[dict[str, Any]]) -> bytes:
+    """Draw a body: one that is right, one with a few things changed, or that with a few bytes changed."""
+    question = copy.deepcopy(draw.choice(lives))
+    for _ in range(draw.choice((0, 1, 1, 2, 4))):
+        if question:
+            spoil(draw, question)
+    source = bytearray(json.dumps(question, ensure_ascii=draw.random() < 0.5).encode("utf-8", "surrogatepass"))
+    if draw.random() < 0.2:
+        at = draw.randrange(len(source))
+        source[at : at + draw.choice((0, 1, 5))] = draw.choice(
+            [b"", b"\0", b"\xff", b'"', b"{", b"]", b"NaN", b"\\", b"1e999", b"\\u0000", source[: draw.randrange(300)]]
+        )
+    return bytes(source)
+
+
+def bombard(application: Any, judged: Callable[[Answer], None], part: int, count: int) -> Counter[str]:
+    """Send bodies to `POST /v1/calculate`, and hold each answer to what must hold of every one; count them by code."""
+    draw = random.Random(part)  # noqa: S311  # the same bodies on every run
+    lives = [drawn_life(draw) for _ in range(200)]
+    codes: Counter[str] = Counter()
+    for _ in range(count):
+        sent = Sent(body=drawn_body(draw, lives))
+        answer = ask(application, sent)
+        judge(answer, sent)
+        judged(answer)
+        codes[answer.data.get("code", "")] += 1
+    return codes
+
+
+BODIES: Final = 2_500
+"""In a part."""
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_twenty_thousand_bodies_are_answered_as_documented(part: int) -> None:
+    codes = bombard(app(), lambda answer: conform(answer, "/v1/calculate"), part, BODIES)
+    assert codes.total() == BODIES
+    assert codes[""] > BODIES // 20
+    assert codes["invalid_input"] > BODIES // 4
+    assert codes["malformed_json"] > BODIES // 50
+    assert len(codes) >= 5
+
+
+# The checks can fail
+
+
+def small_app(*, faulty: bool) -> Flask:
+    """Make an application of one route, which raises on NUL if it is faulty."""
+    application = Flask("small")
+    register(application)
+    application.wsgi_app = Fence(application.wsgi_app)  # type: ignore[method-assign]
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    taken = {"required": True, "content": {"application/json": {"schema": schema}}}
+    responses = {
+        "200": {"description": "Taken", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "400": {"description": "bad_request", "content": {"application/problem+json": {"schema": {"type": "object"}}}},
+    }
+    written = {
+        "openapi": "3.1.0",
+        "info": {"title": "small", "version": "1"},
+        "paths": {"/v1/calculate": {"post": {"operationId": "take", "requestBody": taken, "responses": responses}}},
+    }
+
+    @application.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(json.dumps(written), content_type="application/json")
+
+    @application.post("/v1/calculate")
+    def take() -> Response:
+        try:
+            read = json.loads(request.get_data())
+        except (ValueError, RecursionError):
+            raise BadRequest from None
+        if faulty and "\\u0000" in json.dumps(read):
+            raise ValueError("embedded null byte")
+        return Response(b"{}", content_type="application/json")
+
+    return application
+
+
+@pytest.mark.parametrize("how", ["explore", "bombard"])
+def test_a_route_that_raises_on_nul_is_caught(how: str) -> None:
+    def check(application: Flask) -> int:
+        if how == "bombard":
+            return bombard(application, lambda _: None, 0, 300).total()
+        return explore(application, CALCULATE, RIGHT, 0).total()
+
+    assert check(small_app(faulty=False)) > 0
+    with pytest.raises((AssertionError, FailureGroup)):
+        check(small_app(faulty=True))
