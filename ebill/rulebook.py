@@ -113,13 +113,20 @@ class Timeline:
 
     def at(self, month: np.datetime64) -> InForce:
         """Give the rows in force for a month; the first ones also stand for payments of the months before it."""
-        if not self.stretches:
-            self.refuse(month)
-        return self.stretches[max(0, bisect_right(self._firsts, str(month)) - 1)]
+        return self._at(str(month))
+
+    def on(self, day: date) -> InForce:
+        """Give the rows in force for the month of a day, as `at`; a day costs less than a month of numpy's."""
+        return self._at(day.isoformat()[:7])
 
     def terms(self, month: np.datetime64) -> Terms:
         """Give the terms in force for a month, as `at`."""
         return self.spans[max(0, bisect_right(self._firsts, str(month)) - 1)].terms
+
+    def _at(self, month: str) -> InForce:
+        if not self.stretches:
+            self.refuse(np.datetime64(month, "M"))
+        return self.stretches[max(0, bisect_right(self._firsts, month) - 1)]
 
     def refuse(self, month: np.datetime64) -> NoReturn:
         """Raise NoRuleInForce for a month before the first."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +148,7 @@ class Schedule:
 
     def row(self, month: np.datetime64) -> int:
         """Give the row of a coverage month."""
-        return int((month - self.first).astype(int))
+        return cast(int, (month - self.first).item())
 
     @cached_property
     def unknown(self) -> Flags:
@@ -159,11 +159,15 @@ class Schedule:
             unknown |= expected[: self.count] & np.isnat(self.days(name))
         return unknown
 
+    @cached_property
+    def _unknown_rows(self) -> list[int]:
+        return np.flatnonzero(self.unknown).tolist()
+
     def refuse_unknown(self, rows: slice) -> None:
         """Raise OutsideCalendar where a billed row of the slice has a date that the calendar does not know."""
-        if not self.unknown[rows].any():
+        row = next((row for row in self._unknown_rows if rows.start <= row < rows.stop), None)
+        if row is None:
             return
-        row = range(self.count)[rows][int(np.argmax(self.unknown[rows]))]
         expected = {"next_generation_date": self.has_next[row]}
         name = next(n for n in self.trails if np.isnat(self.days(n)[row]) and expected.get(n, True))
         calendar = terms_of(self.spans, self.first + row).calendar

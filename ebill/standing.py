@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Final, Literal, TypedDict, get_args
+from typing import Any, Final, Literal, TypedDict, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,11 @@ class Warned(TypedDict):
     detail: str
 
 
+@overload
+def standing(generation: date, due: date, grace_end: date, as_of: date) -> int: ...
+
+
+@overload
 def standing(
     generation: Days,
     due: Days,
@@ -42,13 +47,19 @@ def standing(
     *,
     paid_on: Days | None = None,
     posts_by: Days | None = None,
-) -> npt.NDArray[np.intp]:
+) -> npt.NDArray[np.intp]: ...
+
+
+def standing(
+    generation: Any, due: Any, grace_end: Any, as_of: Any, *, paid_on: Days | None = None, posts_by: Days | None = None
+) -> Any:
     """Give where each invoice stands on `as_of`, as an index into `STANDINGS`; all arguments broadcast.
 
     Exactly one each: before generation, up to the due date, up to the grace end, beyond. A payment made by then
-    (`paid_on` and `posts_by`, NaT for none) counts as pending until the day it posts by.
+    (`paid_on` and `posts_by`, NaT for none) counts as pending until the day it posts by. An unpaid invoice may be
+    given by its plain dates, too: for a dozen of them that costs a tenth.
     """
-    unpaid = (as_of >= generation).astype(np.intp) + (as_of > due) + (as_of > grace_end)
+    unpaid = 0 + (as_of >= generation) + (as_of > due) + (as_of > grace_end)
     if paid_on is None or posts_by is None:
         return unpaid
     pending, paid = STANDINGS.index("payment_pending"), STANDINGS.index("paid")

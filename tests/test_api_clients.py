@@ -20,7 +20,7 @@ from ebill.errors import StoreRefused, StoreUnavailable
 from ebill.service import listing
 from ebill.store.engine import Store
 from ebill.store.tables import audit, books, clients
-from ebill.web import create_app, reading, signed
+from ebill.web import create_app, reading, steady
 from ebill.web.books import THREAD
 from tests.books import TEXT, edited
 from tests.world import ACME, UNKNOWN, ZENITH, Door, book_file, door, fill, rehearsed
@@ -894,15 +894,15 @@ def test_a_steady_answer_is_kept_for_its_rule_book_alone(sqlite_url: str, file: 
 
 
 def test_few_and_short_steady_answers_are_kept(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signed, "STEADY_MOST", 2)
-    held = opened.app.extensions["ebill.signed"]
+    monkeypatch.setattr(steady, "MOST", 2)
+    held = opened.app.extensions["ebill.signed"].steady
     for month in range(1, 7):
         opened.ask("producer", "GET", f"{CLIENT}/schedule?from=2026-0{month}&months=1")
-        assert 1 <= len(held._steady) <= 2
-    monkeypatch.setattr(signed, "STEADY_BYTES", 100)
-    kept = dict(held._steady)
+        assert 1 <= len(held) <= 2
+    monkeypatch.setattr(steady, "LONGEST", 100)
+    kept = dict(held._kept)
     opened.ask("producer", "GET", f"{CLIENT}/schedule?from=2026-08&months=2")
-    assert held._steady == kept
+    assert held._kept == kept
 
 
 def test_when_a_token_was_used_is_noted_now_and_then(opened: Door) -> None:

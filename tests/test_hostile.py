@@ -21,7 +21,7 @@ from flask import Flask
 
 from ebill import errors, grammar, strictjson
 from ebill.bookfile import SHIPPED, BookFile
-from ebill.web import api, create_app, pages, reading
+from ebill.web import create_app, pages, reading
 from tests.hostile import GOOD, LARGEST, ROWS, Answer, Row, Sent, ask, body, judge, repeated
 
 EBILL = Path(sys.executable).with_name("ebill")
@@ -173,15 +173,6 @@ FAULTS: dict[str, tuple[Any, str, Any, int]] = {
 }
 
 
-@pytest.fixture
-def forgetful() -> Iterator[None]:
-    """Let no answer under a planted fault be remembered after it."""
-    api._question.cache_clear()
-    yield
-    api._question.cache_clear()
-
-
-@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, planted, number = FAULTS[fault]

@@ -145,10 +145,17 @@ def test_a_payment_that_posts_on_its_day_is_never_pending() -> None:
 
 
 def test_among_many_only_what_is_paid_is_paid() -> None:
-    dates = [np.array([each] * 3, DAY) for each in (GENERATED, DUE, ENDS)]
+    generated, due, ends = (np.array([each] * 3, DAY) for each in (GENERATED, DUE, ENDS))
     paid_on, posts_by = (np.array([None, each, None], DAY) for each in ("2026-08-03", "2026-08-06"))
-    stood = standing(*dates, as_days("2026-08-04"), paid_on=paid_on, posts_by=posts_by)  # type: ignore[misc]
+    stood = standing(generated, due, ends, as_days("2026-08-04"), paid_on=paid_on, posts_by=posts_by)
     assert [STANDINGS[each] for each in stood] == ["in_grace", "payment_pending", "in_grace"]
+
+
+def test_an_invoice_stands_alike_by_its_plain_dates_and_by_days() -> None:
+    for offset in range(-40, 80):
+        day = DUE + timedelta(offset)
+        many = standing(*(np.array([each], DAY) for each in (GENERATED, DUE, ENDS, day)))
+        assert [standing(GENERATED, DUE, ENDS, day)] == many.tolist()
 
 
 def test_half_a_payment_is_none() -> None:

@@ -85,6 +85,29 @@ def test_the_worked_dates_are_answered(coverage_month: str, dates: str) -> None:
     assert "explanation" not in invoice
 
 
+def test_what_is_asked_again_is_computed_again_only_when_it_may_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, fresh = [], create_app(BookFile(SHIPPED))
+    computed = service.answer
+
+    def counted(*given: Any) -> Any:
+        asked.append(given)
+        return computed(*given)
+
+    monkeypatch.setattr(service, "answer", counted)
+    answers = []
+    for instant, count in (("12:00:01", 1), ("12:14:59", 1), ("12:15:00", 2)):
+        stop_the_clock(monkeypatch, f"2026-08-01T{instant}Z")
+        answers.append(ask(fresh, Sent(body=body())).body)
+        assert len(asked) == count
+    assert len(set(answers)) == 1
+    ask(fresh, Sent(body=body(state="DE")))
+    assert len(asked) == 3
+    long = body() + b" " * 1024
+    for _ in range(2):
+        assert ask(fresh, Sent(body=long)).body == answers[0]
+    assert len(asked) == 5
+
+
 def test_a_span_is_answered_month_by_month_and_a_month_without_an_invoice_apart() -> None:
     asked = {"state": "PA", "from": "2026-06", "months": 3, "rules": {"skip_coverage_months": [7]}, "product": "cobra"}
     answer = data(ask(app(), Sent(body=json.dumps(asked).encode())))

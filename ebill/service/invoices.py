@@ -6,9 +6,7 @@ from datetime import date, datetime
 from typing import Final, NotRequired, TypedDict, cast
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from ebill.dates import as_days, library_release
+from ebill.dates import library_release
 from ebill.explain import Explanation, explain
 from ebill.rulebook import Life, RuleBook, Timeline
 from ebill.rules import Timezone
@@ -55,19 +53,13 @@ def versions(book: RuleBook) -> Version:
 
 def invoices(life: Life, rows: slice, as_of: date, *, explained: bool) -> list[Invoice]:
     """Give the invoices of a slice of rows as they stand on a day; `explained` with the why of each date."""
-    dates = life.schedule
-    stands = standing(
-        dates.days("generation_date")[rows],
-        dates.days("due_date")[rows],
-        dates.days("grace_end_date")[rows],
-        as_days(as_of),
-    ).tolist()
     found = []
-    for row, stand, drawn in zip(range(rows.start, rows.stop), stands, _drawn(life, rows), strict=True):
+    for row, drawn in zip(range(rows.start, rows.stop), _drawn(life, rows), strict=True):
         if drawn is None:
             continue
         invoice = drawn.copy()
-        invoice["standing"] = STANDINGS[stand]
+        stands = standing(drawn["generation_date"], drawn["due_date"], drawn["grace_end_date"], as_of)
+        invoice["standing"] = STANDINGS[stands]
         if explained:
             invoice["explanation"] = explain(life, row)
         found.append(invoice)
@@ -115,10 +107,9 @@ def not_billed(life: Life, rows: slice) -> list[NotBilledMonth]:
 
 def today(timeline: Timeline, now: datetime) -> date:
     """Give the date of an instant in the account's zone."""
-    zone = ZoneInfo(timeline.at(np.datetime64(now.replace(tzinfo=None), "M")).rule("timezone").name)
-    return now.astimezone(zone).date()
+    return now.astimezone(ZoneInfo(timeline.on(now).rule("timezone").name)).date()
 
 
 def zone_name(timeline: Timeline, day: date) -> str:
     """Name the zone in force on a day."""
-    return cast(Timezone, timeline.at(np.datetime64(day, "M")).rule("timezone")).name
+    return cast(Timezone, timeline.on(day).rule("timezone")).name

@@ -5,6 +5,7 @@
 - `clients`, `payments`, `deadlines`, `people`  the routes that ask who is there
 - `feeds`       calendar feeds, which are read by whoever knows their address
 - `signed`      what goes around these: who asks, whether they may, and only then what
+- `steady`      answers that are kept for the next who asks the same
 - `books`       the rule book that answers, and how each one is kept
 - `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
 - `answers`     the shapes of their answers
@@ -34,6 +35,7 @@ from ebill.web import api, clients, deadlines, feeds, openapi, pages, payments, 
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Route
 from ebill.web.signed import SignedIn
+from ebill.web.steady import SHORT, Steady, quarter
 
 ROUTES: Final[Sequence[Route]] = (
     *api.ROUTES,
@@ -111,6 +113,7 @@ def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
     """Put around a public view what all have in common: what is read is strict, what is answered is JSON."""
     takes_body = route.body is not None
     known = list(route.query().fields) if route.query else []
+    steady: Steady[bytes] = Steady()
 
     def answer(**path: str) -> Response:
         environ = request.environ
@@ -118,8 +121,14 @@ def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
         if query:
             reading.refuse_unknown(query, known)
         body = reading.json_body(environ) if takes_body else b""
-        asked = Asked(file.book, datetime.now(UTC), query, body, path)
-        return Response(encode(route.view(asked)), content_type="application/json")
+        book, now = file.book, datetime.now(UTC)
+        key = (book.version, body, quarter(now)) if route.steady and len(body) <= SHORT else None
+        written = key and steady.get(key)
+        if not written:
+            written = encode(route.view(Asked(book, now, query, body, path)))
+            if key:
+                steady.keep(key, written, len(written))
+        return Response(written, content_type="application/json")
 
     return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 from ebill import questions, service, strictjson
@@ -11,32 +10,19 @@ from ebill.errors import (
     CutoffNotDaily,
     DatesOutOfOrder,
     ExceptionTooFar,
-    InvalidInput,
     NoRuleInForce,
     NotBilled,
     OutsideCalendar,
     PaymentOutsideCalendar,
     UnknownState,
 )
-from ebill.questions import Calculation, CalculationSchema, PostingSchema
+from ebill.questions import CalculationSchema, PostingSchema
 from ebill.web.routes import Asked, Route
 
 
 def calculate(asked: Asked) -> service.Answer:
     """Compute the dates of up to 120 coverage months from a state's rules, or from rules of your own."""
-    if len(asked.body) > SHORT:
-        return service.answer(asked.book, strictjson.loads(asked.body), asked.now)
-    try:
-        question = _question(asked.body)
-    except InvalidInput:
-        return service.answer(asked.book, strictjson.loads(asked.body), asked.now)  # with the book's own faults
-    return service.calculate(asked.book, question, asked.now)
-
-
-@lru_cache(maxsize=4096)
-def _question(body: bytes) -> Calculation:
-    """Read a short body. What it asks depends on its bytes alone, so those who ask the same are read once."""
-    return questions.calculation(strictjson.loads(body))
+    return service.answer(asked.book, strictjson.loads(asked.body), asked.now)
 
 
 def posting(asked: Asked) -> service.PostingAnswer:
@@ -54,8 +40,6 @@ def state(asked: Asked) -> service.State:
     return service.state(asked.book, asked.path["code"], asked.now)
 
 
-SHORT: Final = 1024
-"""Bytes up to which bodies are kept with what they ask."""
 EXAMPLE: Final[dict[str, Any]] = {"state": "PA", "coverage_month": "2026-08", "as_of": "2026-08-01"}
 
 ROUTES: Final = (
@@ -68,6 +52,7 @@ ROUTES: Final = (
         gives=service.Answer,
         body=CalculationSchema,
         example=EXAMPLE,
+        steady=True,
         refuses=(
             DatesOutOfOrder,
             BelowFloor,

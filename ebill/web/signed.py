@@ -42,16 +42,12 @@ from ebill.web import conditions, once, reading
 from ebill.web.books import Books
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Method, Route, Signed
+from ebill.web.steady import Steady, quarter
 
 SHORT: Final = 256
 """Characters up to which queries are kept with what they say."""
 TOKENS_MOST: Final = 10_000
 """Tokens of which we remember when we last looked whether their use was noted."""
-STEADY_MOST: Final = 500
-STEADY_BYTES: Final = 64_000
-"""Steady answers that are kept, and how long one may be."""
-MIDNIGHTS: Final = 900
-"""Seconds from one whole quarter of an hour to the next: no zone's midnight, and so no new day, falls in between."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _TOKEN: Final = re.compile(r"bearer +(ebp_[0-9A-Za-z_]{16,200})", re.IGNORECASE | re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -65,7 +61,7 @@ class SignedIn:
         self.store, self.books = store, Books(store, file)
         self.seal = self._key(keys.OURS)
         self._looked: dict[str, datetime] = {}
-        self._steady: dict[tuple[Any, ...], tuple[bytes, Given]] = {}
+        self.steady: Steady[tuple[bytes, Given]] = Steady()
 
     def _key(self, name: str) -> bytes:
         """Give a key of this installation, making it where this is its first start."""
@@ -80,10 +76,6 @@ class SignedIn:
                 return found
             write.audit("make_key", subject=name)
             return keys.make(write.connection, name)
-
-    def forget(self) -> None:
-        """Forget all answers that were kept; only their cost comes back."""
-        self._steady = {}
 
     def view(self, route: Route) -> View:
         """Put around a route's view all that comes before it and after it."""
@@ -165,7 +157,7 @@ class SignedIn:
         """
         with self.store.glancing() as glance:
             user, token_id, state = admit(glance, token, now, route, path)
-        kept = self._steady.get(_same(book, now, route, path))
+        kept = self.steady.get(_same(book, now, route, path))
         if kept is None or kept[0] != state:
             return None
         request.environ[SIGNED] = user.user_id
@@ -175,10 +167,7 @@ class SignedIn:
     def _keep(self, asked: tuple[Any, ...], state: bytes, given: Given) -> Given:
         """Write a steady answer, and keep it for whoever may ask the same while the client's state is the same."""
         written = replace(given, body=encode(given.body), is_plain=True)
-        if len(written.body) <= STEADY_BYTES:
-            if len(self._steady) >= STEADY_MOST:
-                self._steady = {}
-            self._steady[asked] = state, written
+        self.steady.keep(asked, (state, written), len(written.body))
         return written
 
     def _note(self, token_id: str, at: datetime) -> None:
@@ -253,7 +242,7 @@ def respond(given: Given) -> Response:
 def _same(book: RuleBook, now: datetime, route: Route, path: Mapping[str, str]) -> tuple[Any, ...]:
     """Give all that a steady answer depends on, but for the state of the client."""
     query = request.environ.get("QUERY_STRING", "")
-    return (route.operation, *path.values(), query, book.version, int(now.timestamp()) // MIDNIGHTS)
+    return (route.operation, *path.values(), query, book.version, quarter(now))
 
 
 def _given(answer: Any) -> Given:
