@@ -159,7 +159,8 @@ class Life:
         self.timeline, self.schedule = timeline, schedule
         self.first_coverage_month, self.last_coverage_month = scope.first_coverage_month, scope.last_coverage_month
         self.drawn: dict[int, Any] = {}
-        """What answers keep for the next who asks, by row: it lives and dies with the life."""
+        self.explained: dict[int, Any] = {}
+        """What answers keep for the next who asks, by row: both live and die with the life."""
         self._begins = [schedule.row(span.first) for span in timeline.spans]
         self._offset = int((schedule.first - FIRST_MONTH).astype(int))
 

@@ -102,13 +102,15 @@ def test_the_changes_say_first_which_dates_change() -> None:
         assert re.findall(r"^### (.*)$", release, re.MULTILINE)[0] == "Dates that change"
 
 
-@pytest.mark.parametrize("has_curl", [True, False])
-def test_a_line_is_run_with_curl_or_without(
-    has_curl: bool, monkeypatch: pytest.MonkeyPatch, served: str, tmp_path: Path
+@pytest.mark.parametrize("has_them", [True, False])
+def test_a_line_is_run_with_curl_and_jq_or_without(
+    has_them: bool, monkeypatch: pytest.MonkeyPatch, served: str, tmp_path: Path
 ) -> None:
-    if not has_curl:
+    if not has_them:
         monkeypatch.setattr("tests.shell.shutil.which", lambda _: None)
     output, _ = pasted(f"curl -s {served}/livez -H 'Accept: application/json'", tmp_path)
     assert json.loads(output) == {"status": "alive"}
     refused, _ = pasted(f"curl -s {served}/v1/calculate -H 'Content-Type: application/json' -d '[]'", tmp_path)
     assert json.loads(refused)["code"] == "invalid_input"
+    piped, _ = pasted(f"curl -s {served}/livez | jq -r '.status, [.status, 1]'", tmp_path)
+    assert piped.split() == ["alive", "[", '"alive",', "1", "]"]

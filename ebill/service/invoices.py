@@ -61,7 +61,7 @@ def invoices(life: Life, rows: slice, as_of: date, *, explained: bool) -> list[I
         stands = standing(drawn["generation_date"], drawn["due_date"], drawn["grace_end_date"], as_of)
         invoice["standing"] = STANDINGS[stands]
         if explained:
-            invoice["explanation"] = explain(life, row)
+            invoice["explanation"] = _explained(life, row)
         found.append(invoice)
     return found
 
@@ -86,6 +86,16 @@ def _drawn(life: Life, rows: slice) -> list[Invoice | None]:
             }
             kept[row] = cast(Invoice, invoice) if is_billed else None
     return [kept[row] for row in range(rows.start, rows.stop)]
+
+
+def _explained(life: Life, row: int) -> dict[DateName, Explanation | None]:
+    """Give the why of each date, told once and kept."""
+    found = life.explained.get(row)
+    if found is None:
+        if len(life.explained) > DRAWN_MOST:
+            life.explained = {}
+        found = life.explained[row] = explain(life, row)
+    return cast("dict[DateName, Explanation | None]", found)
 
 
 def not_billed(life: Life, rows: slice) -> list[NotBilledMonth]:
