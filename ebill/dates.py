@@ -43,11 +43,6 @@ EVIDENCE: Final = range(1999, 2101)
 """The years calendars are asked for: the supported months, and a year either side for what reaches out of them."""
 
 NO_DAY: Final = np.datetime64("NaT", "D")
-_NUMPY_ROLLS: Final[dict[Roll, Literal["following", "modifiedfollowing", "preceding"]]] = {
-    "following": "following",
-    "modified_following": "modifiedfollowing",
-    "preceding": "preceding",
-}
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -158,10 +153,12 @@ class Calendar:
         self.weekend = weekend
         self._closed = {day: closed[day] for day in sorted(closed)}
         self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
-        self._numpy = np.busdaycalendar(
-            weekmask=[weekday not in weekend for weekday in range(7)],
-            holidays=np.array(list(self._closed), DAY),
-        )
+        every = np.arange(self._first, self._last + 1)
+        is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, np.array(list(self._closed), DAY))
+        self._is_open: Flags = is_open
+        self._before = np.cumsum(is_open, dtype=np.int32) - is_open
+        """How many business days come before each day: the number of the first one from there on."""
+        self._open_days: Days = np.append(every[is_open], NO_DAY)
 
     def __repr__(self) -> str:
         return f"<Calendar {self.name}, {self.first} to {self.last}>"
@@ -173,15 +170,18 @@ class Calendar:
     def _knows(self, days: Days) -> Flags:
         return (days >= self._first) & (days <= self._last)
 
-    def _offset(self, days: Days, count: int, roll: Literal["following", "modifiedfollowing", "preceding"]) -> Days:
-        known = self._knows(days)
-        moved = np.busday_offset(np.where(known, days, self._first), count, roll, busdaycal=self._numpy)
-        return np.where(known & self._knows(moved), moved, NO_DAY)
+    def _place(self, days: Days) -> npt.NDArray[np.intp]:
+        """Give where each day stands in the tables; an unknown one takes the place of the first."""
+        return np.where(self._knows(days), days - self._first, 0).astype(np.intp)
+
+    def _numbered(self, days: Days, numbers: npt.NDArray[np.integer]) -> Days:
+        """Give business days by their number, from 0; NaT for a number of none, and where a day is not known."""
+        there = self._knows(days) & (numbers >= 0) & (numbers < len(self._open_days))
+        return self._open_days[np.where(there, numbers, -1)]
 
     def is_open(self, days: Days) -> Flags:
         """Tell which days are business days; a day beyond the calendar is not known to be one."""
-        known = self._knows(days)
-        return known & np.is_busday(np.where(known, days, self._first), busdaycal=self._numpy)
+        return self._knows(days) & self._is_open[self._place(days)]
 
     def roll(self, days: Days, roll: Roll) -> Days:
         """Move each closed day to an open one.
@@ -189,14 +189,22 @@ class Calendar:
         `following` and `preceding` say which; `modified_following` takes the preceding one where the following one
         lies in the next month. `none` moves nothing, and needs to know no day.
         """
-        return days if roll == "none" else self._offset(days, 0, _NUMPY_ROLLS[roll])
+        if roll == "none":
+            return days
+        if roll == "preceding":
+            place = self._place(days)
+            return self._numbered(days, self._before[place] - ~self._is_open[place])
+        following = self.shift(days, 0)
+        if roll == "following":
+            return following
+        return np.where(month_of(following) == month_of(days), following, self.roll(days, "preceding"))
 
     def shift(self, days: Days, count: int) -> Days:
         """Count business days on (or back, below 0) from each day; a closed day first settles on the next open one.
 
         So -1 is the last business day before the day, whether that day is open or not.
         """
-        return self._offset(days, count, "following")
+        return self._numbered(days, self._before[self._place(days)] + count)
 
     def nth_business_day(self, months: Months, nth: int) -> Days:
         """Give the nth business day of each month, negative from its end, clamped to the last (first) the month has."""
@@ -226,7 +234,7 @@ def library_release() -> str:
     return version("holidays")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def library_calendar(code: str) -> Calendar:
     """Bind a calendar that the `holidays` library knows: a market (`XFED`, `XNYS`), a country (`US`) or `US-PA`.
 

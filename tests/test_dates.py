@@ -344,6 +344,21 @@ def test_a_shift_settles_first_and_then_counts(given: str, count: int, expected:
     check_shift(given, count, expected)
 
 
+@pytest.mark.parametrize("name", CALENDARS)
+def test_business_days_are_those_that_numpy_counts(name: str) -> None:
+    known = calendar(name)
+    closed = [when for when, _ in known.closed_days(known.first, known.last) if when.weekday() not in known.weekend]
+    mask = [weekday not in known.weekend for weekday in range(7)]
+    numpys = np.busdaycalendar(weekmask=mask, holidays=np.array(closed, DAY))
+    some = np.arange(np.datetime64(known.first) + 40, np.datetime64(known.last) - 40)
+    for count in range(-20, 21):
+        assert (known.shift(some, count) == np.busday_offset(some, count, "forward", busdaycal=numpys)).all()
+    for roll in ("following", "preceding", "modified_following"):
+        theirs: Any = roll.replace("_", "")
+        assert (known.roll(some, roll) == np.busday_offset(some, 0, theirs, busdaycal=numpys)).all()
+    assert (known.is_open(some) == np.is_busday(some, busdaycal=numpys)).all()
+
+
 def test_numpy_rolls_before_it_counts_so_the_direction_decides() -> None:
     """One business day before a Saturday: Thursday when rolled back first, Friday when rolled forward first."""
     saturday = at("2026-08-08")
