@@ -68,7 +68,7 @@ class InvalidInput(Refusal):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__(f"The input has {count}; nothing was calculated.", faults)
+        super().__init__(f"The input has {count}; nothing was done.", faults)
 
 
 class UnknownState(Refusal):
@@ -323,7 +323,10 @@ class TermsNotAccepted(Refusal):
     code = "payment_terms_not_accepted"
 
     def __init__(self) -> None:
-        super().__init__("Accept the electronic payment terms first; until then everything can still be read.")
+        super().__init__(
+            "Accept the electronic payment terms first (PUT /v1/me/payment-terms); until then everything can still be "
+            "read."
+        )
 
 
 class PaidBeforeInvoice(Refusal):
@@ -392,8 +395,8 @@ class ClientNotFound(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "No client of this id is open to you. Ask the client management team for access: "
-            "POST /v1/access-requests with the ids of the clients, several at once if you like."
+            "No client of this id is open to you. A producer asks the client management team for access: "
+            "POST /v1/access-requests with the ids of the clients, several at once if need be."
         )
 
 

@@ -444,15 +444,15 @@ def read_moment(value: Any) -> date | datetime:
 
     It is of the supported days as it is written; with an offset, its local day may be another one.
     """
-    if type(value) is not str or "T" not in value:
-        return read_day(value)
     try:
+        if type(value) is not str or "T" not in value:
+            return read_day(value)
         if _MOMENT.fullmatch(value):
             return datetime.fromisoformat(value)
-    except ValueError:
+    except (ValueError, ValidationError):
         pass
     raise ValidationError(
-        "must be a date or a date-time such as 2026-07-02T16:00 or 2026-07-02T16:00-04:00, "
+        "must be a date that exists, or a date-time such as 2026-07-02T16:00 or 2026-07-02T16:00-04:00, "
         f"from {FIRST_DAY} to {LAST_DAY}"
     )
 

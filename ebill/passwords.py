@@ -96,7 +96,7 @@ def _weakness(password: str, about: Iterable[str]) -> str | None:
     except ValueError:
         return f"is longer than the {LONGEST:,} bytes that are taken"
     if len(password) < FEWEST:
-        return f"is shorter than {FEWEST} characters; {ASKED} or more are asked for, such as a few words"
+        return f"must have at least {FEWEST} characters, and better {ASKED} or more, such as a few words"
     if is_common(password, about):
         return "is among the first that anybody would try; take a few words that have nothing to do with you"
     return None

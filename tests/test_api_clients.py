@@ -481,6 +481,14 @@ def test_a_faulty_query_is_refused_with_its_place(shared: Door, query: str, plac
     assert (answer.status_code, pointers(answer)) == (422, [place])
 
 
+@pytest.mark.parametrize("path", ["/v1/clients", "/v1/deadlines", "/v1/deadlines?format=csv"])
+def test_a_filter_by_what_is_not_configured_is_a_slip_and_no_empty_list(shared: Door, path: str) -> None:
+    query = f"{path}{'&' if '?' in path else '?'}state=PQ&product=cobar"
+    answer = shared.ask("manager", "GET", query)
+    assert (answer.status_code, pointers(answer)) == (422, ["/state", "/product"])
+    assert 'did you mean "cobra"' in answer.get_data(as_text=True)
+
+
 def test_an_account_that_is_not_there_is_not_found(shared: Door) -> None:
     for path in ("", "/schedule", "/rules", "/exceptions"):
         answer = shared.ask("producer", "GET", f"{CLIENT}/bill-accounts/NONE{path}")

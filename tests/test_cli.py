@@ -370,7 +370,7 @@ def test_an_address_that_is_taken_is_refused() -> None:
 def test_help_names_every_command() -> None:
     output = said("--help")
     assert all(re.search(rf"^  {name} ", output, re.MULTILINE) for name in COMMANDS)
-    assert "No such command" in run("scheduel").output
+    assert "No such command 'scheduel' (did you mean \"schedule\"?)." in run("scheduel").output
 
 
 def test_an_unexpected_fault_is_not_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,8 +354,8 @@ def test_a_refusal_without_facts_says_a_whole_sentence(kind: Any) -> None:
 
 def test_who_may_not_see_a_client_and_who_asks_for_none_are_told_the_same_and_what_to_do() -> None:
     assert str(errors.ClientNotFound()) == (
-        "No client of this id is open to you. Ask the client management team for access: "
-        "POST /v1/access-requests with the ids of the clients, several at once if you like."
+        "No client of this id is open to you. A producer asks the client management team for access: "
+        "POST /v1/access-requests with the ids of the clients, several at once if need be."
     )
 
 
@@ -368,7 +368,7 @@ def test_the_kinds_without_facts_are_found() -> None:
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(1, "The input has 1 fault; nothing was calculated."), (3, "The input has 3 faults; nothing was calculated.")],
+    [(1, "The input has 1 fault; nothing was done."), (3, "The input has 3 faults; nothing was done.")],
 )
 def test_bad_input_counts_its_faults_and_names_each(count: int, said: str) -> None:
     found = [Fault(f"/{index}", "is wrong") for index in range(count)]

@@ -268,7 +268,7 @@ def test_making_and_revoking_are_audited_and_fetching_is_not(opened: Door) -> No
     assert done() == [
         ("make_feed", "pat-producer", made.feed_id, ACME),
         ("add_exception", "nora-north", None, ACME),
-        ("revoke_feed", "pat-producer", made.feed_id, None),
+        ("revoke_feed", "pat-producer", made.feed_id, ACME),
     ]
 
 

@@ -327,6 +327,18 @@ def test_a_file_that_cannot_be_read_says_where(peopled: Store, file: bytes, foun
     assert cells(peopled, file) == found
 
 
+def test_rows_of_a_client_that_stand_apart_are_read_all_the_same(peopled: Store) -> None:
+    apart = rule_row("2026-09", '{"grase": {"days": 31}}', "A")
+    assert cells(peopled, table(client_row("A"), client_row("B"), apart)) == {(4, "client_id"), (4, "rule")}
+
+
+def test_an_unknown_column_is_told_the_known_ones(peopled: Store) -> None:
+    found = refused(ImportRefused, partial(take, peopled, b"record,client_id,nmae\r\n"))
+    [cell] = found.cells
+    assert 'did you mean "name"' in cell.detail
+    assert "bills_here_since" in cell.detail
+
+
 def test_a_row_over_several_lines_is_named_by_its_first(peopled: Store) -> None:
     file = table(client_row(name="two\nlines"), client_row("B", state="XX"), client_row("C", name="a\r\n\r\nb"))
     assert cells(peopled, file) == {(2, "name"), (4, "state"), (5, "name")}

@@ -17,7 +17,8 @@ SPAN = {"state": "PA", "from": "2026-08", "months": 3}
 FIXED = {"coverage_month": "2026-08", "due_date": "2026-08-03", "reason": "a letter"}
 DAY = "must be a date YYYY-MM-DD that exists, from 2000-01-01 to 2099-12-31"
 MOMENT = (
-    "must be a date or a date-time such as 2026-07-02T16:00 or 2026-07-02T16:00-04:00, from 2000-01-01 to 2099-12-31"
+    "must be a date that exists, or a date-time such as 2026-07-02T16:00 or 2026-07-02T16:00-04:00, "
+    "from 2000-01-01 to 2099-12-31"
 )
 MONTH = "must be a coverage month from 2000-01 to 2099-12: a coverage month is written YYYY-MM, such as 2026-08"
 MONTH_TEXT = 'must be a coverage month in quotes, such as "2026-08"'
@@ -167,7 +168,7 @@ def test_a_month_is_written_in_the_one_way(key: str) -> None:
         ("state", odd("", "P A", "x" * 33, "P\u0410", "PA\n", True, 1, [], {}), WORD),
         ("product", odd("", "P A", "x" * 33, True, 1, [], {}), WORD),
         ("as_of", odd("2026-02-30", "2026-08-03T00:00", "20260803", "1999-12-31", True, 20_260_803, [], {}), DAY),
-        ("paid_at", odd("2026-02-30", "20260803", "2026-08-03 16:00", True, 20_260_803, [], {}), DAY),
+        ("paid_at", odd("2026-02-30", "20260803", "2026-08-03 16:00", True, 20_260_803, [], {}), MOMENT),
         ("paid_at", odd("2026-08-03T24:00", "2026-08-03T16", "2026-08-03T16:00-0400", "2100-01-01T00:00"), MOMENT),
         ("explain", odd(0, 1, 1.0, "true", "", [], {}), "must be true or false"),
         ("rules", odd(True, 1, "due", [], [{"due": {"day": 1}}]), TABLE),
@@ -362,7 +363,7 @@ def test_every_fault_is_told_at_once() -> None:
         "/explain",
         "/explane",
     ]
-    with pytest.raises(InvalidInput, match=r"^The input has 25 faults; nothing was calculated\.$"):
+    with pytest.raises(InvalidInput, match=r"^The input has 25 faults; nothing was done\.$"):
         calculation(body)
 
 
@@ -417,7 +418,7 @@ def test_a_posting_question_has_a_state_and_a_moment() -> None:
     assert faults({}, posting_question) == [("/state", "is required"), ("/paid_at", "is required")]
     assert faults({"state": "P A", "paid_at": "now", "paid": 1}, posting_question) == [
         ("/state", WORD),
-        ("/paid_at", DAY),
+        ("/paid_at", MOMENT),
         ("/paid", 'unknown key (did you mean "paid_at"?)'),
     ]
     assert faults({"state": None, "paid_at": None}, posting_question) == [("/state", NULL), ("/paid_at", NULL)]

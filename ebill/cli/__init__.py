@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import click
 
-from ebill.errors import Refusal
+from ebill.errors import Fault, Refusal, did_you_mean
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "schedule": ("dates", "schedule"),
@@ -57,6 +57,14 @@ class Commands(click.Group):
         found: click.Command = getattr(import_module(f"ebill.cli.{module}"), called)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or fail with the nearest name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{did_you_mean(args[0], COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call a command."""
         try:
@@ -65,8 +73,21 @@ class Commands(click.Group):
             click.echo(f"ebill: {refusal}", err=True)
             for fault in refusal.faults:
                 if fault.detail != str(refusal):
-                    click.echo(f"  {option(fault.pointer)}{fault.detail}", err=True)
+                    click.echo(f"  {self._place(ctx, fault)}{fault.detail}", err=True)
             ctx.exit(2)
+
+    def _place(self, ctx: click.Context, fault: Fault) -> str:
+        """Say where a fault is: by an option, if the command has one of that name."""
+        place = option(fault.pointer)
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        named = re.match(r"--[a-z-]+", place)
+        return place[2:] if named and command and named[0] not in _options(command) else place
+
+
+def _options(command: click.Command) -> set[str]:
+    """Give the options of a command, and of those in it."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return {name for each in command.params for name in each.opts}.union(*map(_options, inner))
 
 
 def option(pointer: str) -> str:

@@ -21,6 +21,7 @@ from ebill.grammar import faults, read_day
 from ebill.render import ics, listed
 from ebill.rulebook import RuleBook
 from ebill.service import calendars
+from ebill.service.clients import refuse_unconfigured
 from ebill.service.deadlines import Deadline, Found, Sought, default_span, head
 from ebill.service.deadlines import deadlines as find
 from ebill.standing import STANDINGS
@@ -64,6 +65,7 @@ def deadlines(
         key = _key(store, now) if form == "ics" else b""
         with _patient(store) as connection:
             user = OPERATOR if user_id is None else _user(connection, user_id)
+            refuse_unconfigured(rules, filters)
             begin, end = default_span(rules, user, days["from"], days["to"], now)
             only = frozenset(cast("tuple[Kind, ...]", kinds)) or None
             sought = Sought(begin, end, kinds=only, as_of=days["as_of"], **filters)

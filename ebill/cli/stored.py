@@ -306,5 +306,7 @@ def make_demo(clients: int) -> None:
             click.echo(f"{made.clients} clients with {made.accounts} bill accounts are made up", err=True)
         elif not demo.is_here(store):
             raise StoreRefused("The store has users already: a sample book goes into an empty store only.")
+        else:
+            click.echo("The sample book is here already; these are new tokens, those before count no more", err=True)
         for user_id, text in demo.fresh_tokens(store, now).items():
             click.echo(f"{user_id}  {text}")

@@ -413,6 +413,12 @@ def settings_faults(book: RuleBook, given: Mapping[str, Any]) -> Iterator[Fault]
         yield Fault("/product", f"is no configured product{did_you_mean(product, book.products)}")
 
 
+def refuse_unconfigured(book: RuleBook, given: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for a state or a product to filter by that the rule book does not have: that is a slip."""
+    if found := list(settings_faults(book, given)):
+        raise InvalidInput(found)
+
+
 def calendar_faults(book: RuleBook, entry: RuleEntry | ExceptionEntry) -> list[Fault]:
     """Find a calendar that neither the rule book nor the library knows."""
     if isinstance(entry, RuleEntry) and entry.kind == "calendar":

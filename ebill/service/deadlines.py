@@ -31,6 +31,7 @@ from ebill.rulebook import RuleBook, in_force
 from ebill.rules import Timezone
 from ebill.service import alike, listing
 from ebill.service.alike import MONTH_NUMBERS, Accounts, IncompleteAccounts, Indexes, Key
+from ebill.service.clients import refuse_unconfigured
 from ebill.service.invoices import today, versions
 from ebill.service.posted import window
 from ebill.standing import STANDINGS, Standing, standing
@@ -168,6 +169,7 @@ def page(
     span and the standings of its first one; a deadline that does not change meanwhile is on just one of them. Raises
     BadRequest for a cursor that was not given to this user for these filters.
     """
+    refuse_unconfigured(book, given)
     kinds = given.get("kinds")
     about = orjson.dumps(["deadlines", user.user_id, {**given, "kinds": kinds and sorted(kinds)}], option=_SORTED)
     after = None

@@ -36,7 +36,7 @@ from ebill.render import ics
 from ebill.render.ics import Event
 from ebill.rulebook import RuleBook
 from ebill.service import calendars
-from ebill.service.clients import settings_faults
+from ebill.service.clients import also_faulty, settings_faults
 from ebill.service.deadlines import Found, Sought, deadlines
 from ebill.service.forms import Id
 from ebill.store import feeds
@@ -113,11 +113,10 @@ def make_feed(write: Writing, book: RuleBook, user: User, body: Any) -> tuple[di
     Raises ClientNotFound where it is of a client that the user may not see, and InvalidInput.
     """
     connection = write.connection
-    data = _load(body)
+    with also_faulty(lambda: list(settings_faults(book, body if isinstance(body, Mapping) else {}))):
+        data = _load(body)
     if "client_id" in data:
         access.see(connection, user, data["client_id"])
-    if found := list(settings_faults(book, data)):
-        raise InvalidInput(found)
     if feeds.live(connection, user.user_id, write.at) >= FEEDS_MOST:
         raise InvalidInput([Fault("", f"you have {FEEDS_MOST} feeds already; revoke one first")])
     kinds = data.get("kinds")
@@ -150,9 +149,10 @@ def list_feeds(connection: Connection, user: User) -> dict[str, Any]:
 def revoke_feed(write: Writing, user: User, feed_id: str) -> None:
     """Revoke a feed of the user's own, or anybody's for an administrator, from this instant on."""
     whose = None if user.role == "admin" else user.user_id
-    if not feeds.revoke(write.connection, feed_id, whose, write.at):
+    feed = feeds.revoke(write.connection, feed_id, whose, write.at)
+    if feed is None:
         raise FeedNotFound
-    write.audit("revoke_feed", subject=feed_id)
+    write.audit("revoke_feed", client_id=feed.client_id, subject=feed_id)
 
 
 def fetch(connection: Connection, book: RuleBook, secret: str, key: bytes, now: datetime) -> Fetch:

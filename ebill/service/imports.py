@@ -72,10 +72,13 @@ class Step:
 
 
 class Draft:
-    """A client as it will be: what was known of it, and the rows that change that."""
+    """A client as it will be: what was known of it, and the rows that change that.
 
-    def __init__(self, before: Dossier | None) -> None:
-        self.before = before
+    `is_known` says that it has other rows further up, so that what is missing here may be there.
+    """
+
+    def __init__(self, before: Dossier | None, *, is_known: bool = False) -> None:
+        self.before, self.is_known = before, is_known
         self.client = before.client if before else None
         self.known = {account.account_id: account for account in before.accounts} if before else {}
         self.accounts = dict(self.known)
@@ -181,6 +184,7 @@ class _Import:
             owner, is_open = taken.get(name.lower(), (name, True))
             if name.lower() in self._seen:
                 self.faults.append(lines[0].fault("client_id", "has rows further up: a client's rows stand together"))
+                self._read(name, lines, known.get(name), is_known=True)
             elif owner != name or not is_open:
                 self.faults.append(lines[0].fault("client_id", "is no client of yours, and the id is taken"))
             else:
@@ -194,12 +198,12 @@ class _Import:
 
     # Reading
 
-    def _read(self, name: str, lines: Sequence[Line], before: Dossier | None) -> Draft:
-        """Read the rows of one client."""
-        draft = Draft(before)
+    def _read(self, name: str, lines: Sequence[Line], before: Dossier | None, *, is_known: bool = False) -> Draft:
+        """Read the rows of one client, which may be known from further up."""
+        draft = Draft(before, is_known=is_known)
         if forms.id_faults(client_id=name):
             self.faults.append(lines[0].fault("client_id", forms.NO_ID))
-        elif before is None and all(line.cells.get("record") != "client" for line in lines):
+        elif not is_known and before is None and all(line.cells.get("record") != "client" for line in lines):
             self.faults.append(
                 lines[0].fault("client_id", "no client of this id is known, and none of its rows makes one")
             )
@@ -264,7 +268,8 @@ class _Import:
     def _entry(self, draft: Draft, name: str, line: Line, body: dict[str, Any]) -> Step:
         account_id = body.pop("account_id", None)
         found = []
-        if account_id is not None and account_id not in draft.accounts and account_id not in draft.told:
+        is_here = account_id is None or account_id in draft.accounts or account_id in draft.told
+        if not is_here and not draft.is_known:
             found.append(_at("account_id", "the client has no bill account of this id before this row"))
         form: Callable[..., RuleEntry | ExceptionEntry] = (
             forms.rule_entry if line.cells["record"] == "rule" else forms.exception_entry

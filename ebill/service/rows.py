@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 import orjson
 
 from ebill import strictjson
-from ebill.errors import CellFault, Fault, MalformedJson, shown
+from ebill.errors import CellFault, Fault, MalformedJson, did_you_mean, shown
 from ebill.service.scopes import rule
 from ebill.store.clients import Dossier, as_data
 
@@ -82,7 +82,7 @@ def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
     reader = csv.reader(file, strict=True)
     try:
         header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
-        faults += (CellFault(1, shown(name), "is no known column") for name in header if name not in COLUMNS)
+        faults += (CellFault(1, shown(name), _unknown(name)) for name in header if name not in COLUMNS)
         missing = [name for name in ("record", "client_id") if name not in header]
         faults += (CellFault(1, name, "is required as a column") for name in missing)
         if len(set(header)) < len(header):
@@ -98,6 +98,10 @@ def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
             begins = reader.line_num + 1
     except (csv.Error, UnicodeDecodeError) as error:
         faults.append(CellFault(reader.line_num, "", f"cannot be read as CSV in UTF-8: {shown(error)}"))
+
+
+def _unknown(column: str) -> str:
+    return f"is no known column{did_you_mean(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
 
 
 def body(line: Line, record: str) -> tuple[dict[str, Any], list[Fault]]:

@@ -124,7 +124,9 @@ class Store:
             return MigrationContext.configure(connection).get_current_revision() == self._newest
 
     def is_empty(self) -> bool:
-        """Tell whether there is no table at all."""
+        """Tell whether there is no table at all. To look makes no file."""
+        if self.is_sqlite and not Path(str(self.engine.url.database)).exists():
+            return True
         with self.reading() as connection:
             return MigrationContext.configure(connection).get_current_revision() is None
 

@@ -159,15 +159,14 @@ def live(connection: Connection, user_id: str, at: datetime) -> int:
     return connection.scalar(query) or 0
 
 
-def revoke(connection: Connection, feed_id: str, user_id: str | None, at: datetime) -> bool:
-    """Revoke a feed for good, of a user or (None) of anybody; False where it was revoked already or never was."""
-    query = update(feeds).where(feeds.c.feed_id == feed_id, feeds.c.revoked_at.is_(None)).values(revoked_at=at)
-    if user_id is not None:
-        query = query.where(feeds.c.user_id == user_id)
-    if connection.execute(query).rowcount != 1:
-        return False
+def revoke(connection: Connection, feed_id: str, user_id: str | None, at: datetime) -> Feed | None:
+    """Revoke a feed for good, of a user or (None) of anybody; None where it was revoked already or never was."""
+    row = connection.execute(_FEED, {"feed_id": feed_id}).first()
+    if row is None or row.revoked_at is not None or user_id not in (None, row.user_id):
+        return None
+    connection.execute(update(feeds).where(feeds.c.feed_id == feed_id).values(revoked_at=at))
     connection.execute(delete(feed_events).where(feed_events.c.feed_id == feed_id))
-    return True
+    return _feed(row)
 
 
 def sweep(connection: Connection, at: datetime) -> None:

@@ -33,6 +33,7 @@ CHANGE_REFUSES: Final = (
 def list_clients(asked: Signed) -> Given:
     """List the clients that you may see, by id. `Link` leads to the next page; a cursor is yours, for these filters."""
     sought = dict(asked.query)
+    clients.refuse_unconfigured(asked.book, sought)
     limit, cursor = sought.pop("limit"), sought.pop("cursor", None)
     page = listing.clients_page(asked.connection, asked.user, listing.Sought(**sought), limit, cursor, asked.seal)
     return Given(page, headers=next_page(page["next_cursor"]))

@@ -15,6 +15,7 @@ from ebill.errors import did_you_mean
 from ebill.grammar import Choice, Day, Strict, Word
 from ebill.render import ics, listed
 from ebill.service import calendars, deadlines
+from ebill.service.clients import refuse_unconfigured
 from ebill.service.deadlines import Deadline, Sought
 from ebill.service.forms import Id
 from ebill.service.invoices import Version
@@ -134,7 +135,8 @@ Where `as_of` is null, standings are as of today in each account's own zone.
 def list_deadlines(asked: Signed) -> Given:
     """List every deadline of the clients that you may see, soonest first: by default those of the next 14 days.
 
-    At most 24 months at once. Of one day they are by kind, then by client, account and coverage month. JSON comes page
+    At most 24 months at once; a filter does not widen the span: what is in grace now may end it later than in 14 days,
+    so ask for longer. Of one day they are by kind, then by client, account and coverage month. JSON comes page
     by page, `Link` leading to the next one; CSV and iCalendar, by `Accept` or `format`, have all of them.
     """
     sought = dict(asked.query)
@@ -148,6 +150,7 @@ def list_deadlines(asked: Signed) -> Given:
     paging = [name for name, value in (("limit", limit), ("cursor", cursor)) if value is not None]
     if paging:
         raise errors.InvalidInput([errors.Fault(f"/{name}", f"is for JSON alone: {form} has all") for name in paging])
+    refuse_unconfigured(asked.book, sought)
     first, last = deadlines.default_span(asked.book, asked.user, sought.get("first"), sought.get("last"), asked.now)
     found = deadlines.deadlines(
         asked.connection, asked.book, asked.user, Sought(**{**sought, "first": first, "last": last}), asked.now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -40,10 +41,13 @@ class Instant(fields.Field[datetime]):
     """A date-time with its offset, such as `2026-07-02T16:00:00Z`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> datetime:
-        moment = read_moment(value)
-        if not isinstance(moment, datetime) or moment.tzinfo is None:
-            raise ValidationError("must be an instant with its offset, such as 2026-07-02T16:00:00Z")
-        return moment
+        with suppress(ValidationError):
+            moment = read_moment(value)
+            if isinstance(moment, datetime) and moment.tzinfo is not None:
+                return moment
+        raise ValidationError(
+            "must be an instant with its offset, such as 2026-07-02T16:00:00Z (in an address, + is written %2B)"
+        )
 
 
 class Cursor(fields.Field[str]):
