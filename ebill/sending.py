@@ -54,7 +54,7 @@ EMAIL_PATTERN: Final = rf"^{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*$"
 _EMAIL: Final = re.compile(EMAIL_PATTERN)
 _SIGN: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})"
 URL_PATTERN: Final = (
-    r"^(https?)://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::([1-9][0-9]{0,4}))?"
+    r"^(https?)://(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]{1,45}\]|[A-Za-z0-9.-]{1,253})(?::([1-9][0-9]{0,4}))?"
     rf"(/{_SIGN}*(?:\?(?:{_SIGN}|\?)*)?)?$"
 )
 _URL: Final = re.compile(URL_PATTERN)
@@ -308,10 +308,10 @@ def call(text: str, secret: str, message_id: str, body: bytes, at: datetime, all
         addresses = _resolved(url, allowed)
         with _connected(addresses) as plain, _bounded(plain):
             return _called(url, plain, secret, message_id, body, at)
+    except (OSError, HTTPException) as error:  # first: a certificate that is not trusted is a ValueError besides
+        return Outcome("again", _why(error))
     except ValueError as error:
         return Outcome("again", f"its address {error}")
-    except (OSError, HTTPException) as error:
-        return Outcome("again", _why(error))
 
 
 def _resolved(url: Url, allowed: Sequence[Network]) -> list[tuple[Any, Any]]:
