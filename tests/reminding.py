@@ -121,7 +121,7 @@ def _around(send: Any, point: Any) -> Any:
 
 
 def _hasty(at: datetime) -> Any:
-    """Plant the fault that messages are sent before they are kept."""
+    """Plant the fault that messages are sent before they are kept, and die in between."""
     right, call = kept.post, sending.call
 
     def post(connection: Any, new: list[Message]) -> None:
@@ -131,6 +131,7 @@ def _hasty(at: datetime) -> Any:
                 body = message.body.encode()
                 call(target.webhook_url, target.webhook_secret, message.message_id, body, at, sending.networks())
         right(connection, new)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     return post
 

@@ -174,8 +174,8 @@ def _made(store: Store, user_id: str, found: Due, as_of: date, by: By) -> tuple[
             return 0, 0
         items = [_item(reminder, names=found.choice.names) for reminder in new]
         parts = [items[start : start + IN_A_MESSAGE] for start in range(0, len(items), IN_A_MESSAGE)]
-        messages = [_message(user_id, channel, part, write.at) for channel in found.channels for part in parts]
-        kept.remember(write.connection, user_id, [reminder.key for reminder in new], write.at)
+        messages = [_message(user_id, channel, part, by.at) for channel in found.channels for part in parts]
+        kept.remember(write.connection, user_id, [reminder.key for reminder in new], by.at)
         kept.post(write.connection, messages)
         after = {
             "as_of": as_of,
