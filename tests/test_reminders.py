@@ -31,6 +31,7 @@ from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
 from ebill.store.reminders import LEASE, Key, Message, messages, reminders
 from ebill.store.tables import audit
+from ebill.web import create_app
 from tests.receivers import Call, Hook, Mailbox, hook, mailbox
 from tests.records import changing
 from tests.reminding import Runs, starter
@@ -230,6 +231,15 @@ def test_a_target_that_cannot_be_meant_is_refused_with_its_place(
     assert installed.target(webhook_url="https://hooks.example.com/x")["webhook_secret"]
 
 
+@ON_SQLITE
+def test_the_service_does_not_start_where_networks_cannot_be_meant(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBILL_WEBHOOK_NETWORKS", "the intranet")
+    with pytest.raises(SettingRefused):
+        create_app(book_file(), installed.store)
+
+
 # What falls due
 
 
@@ -249,6 +259,7 @@ def test_a_reminder_is_made_once_and_a_missed_day_is_made_up_for(installed: Inst
     assert actions(installed.store).count("remind") == 2
 
 
+@ON_SQLITE
 def test_whenever_runs_come_each_stage_is_made_on_the_first_of_them(installed: Installed) -> None:
     rng = random.Random(20310801)  # noqa: S311
     leads = {"due": [7, 2, 0], "grace_end": [30, 3], "generation": [1]}
@@ -273,6 +284,7 @@ def test_whenever_runs_come_each_stage_is_made_on_the_first_of_them(installed: I
     assert len(made) == 2 * len(expected) > 20
 
 
+@ON_SQLITE
 def test_a_date_that_moves_is_reminded_of_anew(installed: Installed) -> None:
     installed.choose(due=[7])
     installed.target()
@@ -284,6 +296,7 @@ def test_a_date_that_moves_is_reminded_of_anew(installed: Installed) -> None:
     assert installed.made()[0] == Key(date(2031, 8, 30), ACME, "MAIN", "2031-09", "due", 7)
 
 
+@ON_SQLITE
 def test_what_is_paid_is_reminded_of_by_its_posting_alone(installed: Installed) -> None:
     with installed.store.writing(By("setup", NOW - 5 * DAY)) as write:
         body = {"coverage_month": "2031-09", "paid_at": "2031-08-20"}
@@ -331,6 +344,7 @@ def test_who_chose_nothing_or_has_no_target_is_not_reminded_until_they_have(inst
 # What messages say
 
 
+@ON_SQLITE
 def test_a_message_by_webhook_says_what_falls_due(installed: Installed) -> None:
     installed.choose(due=[7, 1], grace_end=[10])
     installed.target()
@@ -356,6 +370,7 @@ def test_a_message_by_webhook_says_what_falls_due(installed: Installed) -> None:
     assert call.headers["webhook-timestamp"] == str(int(NOW.timestamp()))
 
 
+@ON_SQLITE
 def test_a_message_by_mail_says_the_same(installed: Installed) -> None:
     installed.choose(due=[7], grace_end=[10], names=True)
     installed.target(email="pat@example.org")
@@ -423,6 +438,7 @@ def test_a_hostile_name_says_nothing_but_itself(installed: Installed, name: str)
     assert lines[2] == f"Mon 2031-09-01  Premium due: {plain} / {plain}, 2031-09"
 
 
+@ON_SQLITE
 def test_many_reminders_are_split(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "IN_A_MESSAGE", 3)
     monkeypatch.setattr(outbox, "AT_ONCE", 6)
@@ -511,6 +527,7 @@ def test_a_webhook_that_is_gone_is_called_no_more_until_it_is_given_again(instal
     assert verified(installed.hook.calls[-1], secret)
 
 
+@ON_SQLITE
 def test_a_target_that_fails_or_hangs_stops_no_other(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "PATIENCE", 0.2)
     monkeypatch.setattr(sending, "SECONDS", 0.4)
@@ -549,6 +566,7 @@ def test_a_target_that_fails_or_hangs_stops_no_other(installed: Installed, monke
     ]
 
 
+@ON_SQLITE
 def test_a_run_is_over_when_its_time_is_up(installed: Installed) -> None:
     installed.choose()
     installed.target()
@@ -600,6 +618,7 @@ def test_what_comes_to_light_after_the_lease_takes_nothing_back(installed: Insta
     assert installed.one().delivered_at == NOW
 
 
+@ON_SQLITE
 def test_changes_are_tried_again_while_the_store_is_busy(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
     right, calls = kept.delivered, []
 
@@ -641,6 +660,7 @@ def test_a_client_that_is_not_open_any_more_is_left_out_and_the_rest_is_a_new_me
     assert installed.door.ask("admin", "DELETE", path.replace(ZENITH, ACME)).status_code == 204
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("how", ["disabled", "unentitled", "ungranted", "no target", "no webhook"])
 def test_a_message_to_somebody_who_may_not_be_told_is_not_sent(installed: Installed, how: str) -> None:
     installed.choose()
@@ -666,6 +686,7 @@ def test_a_message_to_somebody_who_may_not_be_told_is_not_sent(installed: Instal
     assert counts(installed.deliver()) == (0, 0, 0, 0)
 
 
+@ON_SQLITE
 def test_the_secret_of_a_webhook_is_told_nowhere(installed: Installed, capsys: pytest.CaptureFixture[str]) -> None:
     installed.hook.answer = lambda _: (500, {"X-Odd": "answer-canary"})
     installed.choose()
@@ -826,6 +847,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
 
+@ON_SQLITE
 def test_the_command_makes_and_sends_and_says_so(commanded: Installed) -> None:
     commanded.choose(due=[7, 1])
     commanded.target(email="pat@example.org", webhook_url=commanded.hook.url)

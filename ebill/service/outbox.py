@@ -117,11 +117,8 @@ def ways(store: Store) -> Ways:
 
 def fallen_due(store: Store, book: RuleBook, as_of: date, now: datetime) -> Iterator[Fallen]:
     """Give what falls due by a day and was not made yet, user by user."""
-    with store.reading() as connection:
-        user_ids = kept.choosers(connection)
-    for user_id in user_ids:
-        with store.reading(patient=True) as connection:
-            found = due(connection, book, user_id, as_of, now)
+    for user_id in _persisting(_reading, store, kept.choosers):
+        found = _persisting(_reading, store, due, book, user_id, as_of, now)
         if found is not None:
             yield Fallen(user_id, found)
 
@@ -226,8 +223,7 @@ def _line(item: dict[str, Any]) -> str:
 def _errands(store: Store, sent: Sent, clock: Clock) -> Iterator[Errand]:
     """Take one message after the other that may be sent; count those that may not be sent any more."""
     while True:
-        with store.reading() as connection:
-            message_ids = kept.due(connection, clock(), TAKEN_FROM)
+        message_ids = _persisting(_reading, store, kept.due, clock(), TAKEN_FROM)
         for message_id in message_ids:
             taken = _persisting(_noting, store, _take, message_id, clock())
             if isinstance(taken, Errand):
@@ -327,13 +323,18 @@ def _wait(attempts: int, asked: timedelta | None) -> timedelta:
     return max(usual, min(asked or usual, LONGEST_ASKED))
 
 
+def _reading(store: Store, question: Callable[Concatenate[Connection, P], T], *args: P.args, **more: P.kwargs) -> T:
+    with store.reading(patient=True) as connection:
+        return question(connection, *args, **more)
+
+
 def _noting(store: Store, change: Callable[Concatenate[Connection, P], T], *args: P.args, **more: P.kwargs) -> T:
     with store.noting() as connection:
         return change(connection, *args, **more)
 
 
 def _persisting(change: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Make a change, again and again while the store is busy; to make it twice does no harm."""
+    """Ask or change the store, again and again while it is busy; no change here does harm where it is made twice."""
     for _ in range(TRIES - 1):
         try:
             return change(*args, **more)
