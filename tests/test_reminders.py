@@ -597,6 +597,20 @@ def test_a_crash_between_sending_and_noting_sends_the_same_again_after_the_lease
     assert len({(call.message_id, call.body) for call in installed.hook.calls}) == 1
 
 
+@ON_SQLITE
+def test_a_message_that_every_run_dies_of_is_given_up(installed: Installed) -> None:
+    installed.choose()
+    installed.target()
+    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    for _ in range(ATTEMPTS):
+        with installed.store.noting() as connection:
+            assert kept.take(connection, kept.due(connection, installed.at, 1)[0], installed.at)
+        installed.at += LEASE
+    assert counts(installed.deliver()) == (0, 0, 0, 1)
+    assert installed.one().given_up_at == installed.at
+    assert installed.hook.calls == []
+
+
 def test_what_comes_to_light_after_the_lease_takes_nothing_back(installed: Installed) -> None:
     installed.choose()
     installed.target()
@@ -788,7 +802,7 @@ def test_runs_that_are_killed_anywhere_lose_nothing_and_make_nothing_twice(
     killed = 0
     for round_ in range(15):
         at = NOW + timedelta(hours=12) * round_
-        die_at = int(rng.choice((1, 3, 10, 30, 100, 300)) * (1 + rng.random()))
+        die_at = rng.choice((4, 16, 28, 40, 60, 90, 130)) + rng.randrange(12)
         killed += runs.run({"url": url, "at": at.isoformat(), "die_at": die_at}) == ["killed"]
     assert killed >= 8
     for late in (LEASE, 2 * LEASE):

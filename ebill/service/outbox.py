@@ -244,6 +244,8 @@ def _take(connection: Connection, message_id: str, now: datetime) -> Errand | st
     why = ""
     if user is None or not is_reminded(user):
         why = "withdrawn: its user may not be told of deadlines any more"
+    elif message.attempts > ATTEMPTS:
+        why = "withdrawn: every run that sent it ended before it knew how that went"
     elif message.channel not in target.channels:
         why = "withdrawn: it has nowhere to go any more"
     elif (rest := _rest(connection, user, message)) is not None:
