@@ -250,6 +250,16 @@ class StoreRefused(Refusal):
     code = "store_refused"
 
 
+class SettingRefused(Refusal):
+    """A setting of the environment that cannot be meant, or is missing. It is not repeated: it may hold a password."""
+
+    code = "setting_refused"
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"{name} {detail}.")
+        self.name = name
+
+
 class StoreUnavailable(Refusal):
     """The store does not answer just now; nothing was changed. Trying again later may do."""
 

@@ -45,6 +45,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/access-requests": {"client_ids": [ZENITH], "reason": "New broker"},
     "POST /v1/access-requests/{request_id}/decisions": {"decision": "declined"},
     "PUT /v1/users/{user_id}": {"name": "Somebody", "role": "producer", "state": "PA"},
+    "PUT /v1/me/reminders": {"lead_days": {"due": [7, 1]}},
+    "PUT /v1/users/{user_id}/reminder-targets": {"email": "somebody@example.com"},
     "PUT /v1/teams/{team_id}": {"name": "West"},
     "POST /v1/tokens": {"name": "One more"},
     "POST /v1/feeds": {},

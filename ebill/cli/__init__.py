@@ -8,6 +8,7 @@ called: the dates come without loading a web server.
 - `books`    `check`, `diff`
 - `serving`  `serve`
 - `listed`   `deadlines`
+- `reminders`  `remind`
 - `stored`   `db`, `user`, `team`, `token`, `grant`, `import`, `export`, `demo`
 """
 
@@ -32,6 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "import": ("stored", "import_"),
     "export": ("stored", "export"),
     "deadlines": ("listed", "deadlines"),
+    "remind": ("reminders", "remind"),
     "user": ("stored", "user"),
     "team": ("stored", "team"),
     "token": ("stored", "token"),

@@ -11,7 +11,6 @@ from typing import IO, Any, Final, cast
 
 import click
 from marshmallow import ValidationError
-from sqlalchemy import text
 
 from ebill import access
 from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened
@@ -63,7 +62,7 @@ def deadlines(
     rules, now = book(), datetime.now(UTC)
     with opened() as store:
         key = _key(store, now) if form == "ics" else b""
-        with _patient(store) as connection:
+        with store.reading(patient=True) as connection:
             user = OPERATOR if user_id is None else _user(connection, user_id)
             refuse_unconfigured(rules, filters)
             begin, end = default_span(rules, user, days["from"], days["to"], now)
@@ -117,15 +116,6 @@ def _user(connection: Any, user_id: str) -> User:
         raise StoreRefused(f"{user_id} is disabled, and sees nothing.")
     access.allow(user, "read_client")
     return user
-
-
-@contextmanager
-def _patient(store: Store) -> Iterator[Any]:
-    """Read without the limit of a request's time: a million accounts take a while."""
-    with store.reading() as connection:
-        if not store.is_sqlite:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-        yield connection
 
 
 def _key(store: Store, now: datetime) -> bytes:

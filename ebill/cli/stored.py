@@ -18,7 +18,7 @@ import click
 from ebill import bookfile, demo
 from ebill.errors import ClientNotFound, StoreRefused, UserNotFound
 from ebill.rulebook import RuleBook
-from ebill.service import imports, people
+from ebill.service import imports, people, reminders
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
 from ebill.store import people as kept
@@ -145,6 +145,35 @@ def set_password(user_id: str, *, piped: bool) -> None:
     with changing() as write:
         people.set_password(write, user_id, password)
     click.echo(f"{user_id} has a new password")
+
+
+@user.command(name="reminders")
+@click.argument("user_id", metavar="USER")
+@click.option("--email", help="By mail, to this address.")
+@click.option(
+    "--webhook",
+    "--webhook-url",
+    "webhook",
+    metavar="URL",
+    help="To this webhook; the secret of a new one is printed this once.",
+)
+@click.option("--none", "nowhere", is_flag=True, help="Nowhere any more.")
+def set_targets(user_id: str, *, email: str | None, webhook: str | None, nowhere: bool) -> None:
+    """Say where a user's reminders go, in place of where they went before."""
+    given = {"email": email, "webhook_url": webhook}
+    body = {name: each for name, each in given.items() if each is not None}
+    if nowhere == bool(body):
+        raise click.UsageError("Say where they go (--email, --webhook, or both), or --none.")
+    if nowhere:
+        with changing() as write:
+            reminders.remove_targets(write, user_id)
+        click.echo(f"The reminders of {user_id} go nowhere any more")
+        return
+    with changing() as write:
+        made = reminders.set_targets(write, user_id, body)
+    if "webhook_secret" in made:
+        click.echo(made["webhook_secret"])
+    click.echo(f"The reminders of {user_id} go to {' and to '.join(body.values())}", err=True)
 
 
 @user.command(name="list")

@@ -11,6 +11,7 @@ be given again as it was then (`known_at`).
 - `clients`  clients, accounts, rows and exceptions, as known at an instant
 - `people`   users, entitlements, teams, grants, access requests, tokens, sessions
 - `feeds`    calendar feeds, and what each has published
+- `reminders`  who is reminded of what and where, which reminders were made, and the outbox
 - `once`     Idempotency-Key: the answer of a change that must not happen twice
 - `keys`     what all processes of an installation must know, and nobody else
 

@@ -65,9 +65,14 @@ class Store:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Read in one transaction that sees one state of the store throughout, and can change nothing."""
+    def reading(self, *, patient: bool = False) -> Iterator[Connection]:
+        """Read in one transaction that sees one state of the store throughout, and can change nothing.
+
+        A `patient` one has more than a request's time: a million accounts take a while.
+        """
         with _refusing(), self.engine.connect() as connection, connection.begin():
+            if patient and not self.is_sqlite:
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
 
     @contextmanager

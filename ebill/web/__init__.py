@@ -4,6 +4,7 @@
 - `api`         the calculator's routes, open to anybody
 - `clients`, `payments`, `deadlines`, `people`  the routes that ask who is there
 - `feeds`       calendar feeds, which are read by whoever knows their address
+- `reminders`   what one is reminded of, and where that goes
 - `signed`      what goes around these: who asks, whether they may, and only then what
 - `steady`      answers that are kept for the next who asks the same
 - `books`       the rule book that answers, and how each one is kept
@@ -27,11 +28,11 @@ from typing import Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile
+from ebill import bookfile, sending
 from ebill.render.json import encode
 from ebill.store import engine
 from ebill.store.engine import Store
-from ebill.web import api, clients, deadlines, feeds, openapi, pages, payments, people, problems, reading
+from ebill.web import api, clients, deadlines, feeds, openapi, pages, payments, people, problems, reading, reminders
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Route
 from ebill.web.signed import SignedIn
@@ -44,18 +45,22 @@ ROUTES: Final[Sequence[Route]] = (
     *deadlines.ROUTES,
     *people.ROUTES,
     *feeds.ROUTES,
+    *reminders.ROUTES,
 )
 
 
 def create_app(book_file: bookfile.BookFile | None = None, store: Store | None = None) -> Flask:
     """Make the application.
 
-    It does not start without a rule book (BookRefused) or without its store (StoreRefused, StoreUnavailable). An empty
-    store is made ready; one of an older release is left as it is.
+    It does not start without a rule book (BookRefused) or without its store (StoreRefused, StoreUnavailable), nor with
+    a setting that cannot be meant (SettingRefused). An empty store is made ready; one of an older release is left as it
+    is.
 
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
-    `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any).
+    `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
+    `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas).
     """
+    sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
     store = store or Store(engine.url())

@@ -24,8 +24,8 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields
 
-from ebill import grammar
-from ebill.service import forms
+from ebill import grammar, sending
+from ebill.service import forms, reminders
 from ebill.web import queries
 from ebill.web.problems import status_of
 from ebill.web.routes import Csv, Ics, Route
@@ -246,6 +246,8 @@ _FIELDS: Final[Mapping[type[fields.Field[Any]], dict[str, Any]]] = {
     forms.Id: {"type": "string", "pattern": f"^{forms.ID.pattern}$"},
     queries.Instant: {"type": "string", "format": "date-time", "examples": ["2026-08-03T16:00:00Z"]},
     queries.Cursor: {"type": "string", "maxLength": queries.CURSOR_MOST},
+    reminders.Email: {"type": "string", "maxLength": sending.EMAIL_MOST, "pattern": sending.EMAIL_PATTERN},
+    reminders.WebhookUrl: {"type": "string", "maxLength": sending.URL_MOST, "pattern": sending.URL_PATTERN},
     grammar.Text: {"type": "string", "minLength": 1, "maxLength": grammar.TEXT_LIMIT},
     grammar.Month: {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$", "examples": ["2026-08"]},
     grammar.Day: {**DAY, "pattern": "^20[0-9]{2}-"},

@@ -3,7 +3,8 @@
 from alembic import context
 
 import ebill.store.feeds
-import ebill.store.payments  # noqa: F401  # each module adds its tables to those there are
+import ebill.store.payments
+import ebill.store.reminders  # noqa: F401  # each module adds its tables to those there are
 from ebill.store.engine import take_turn
 from ebill.store.tables import metadata
 

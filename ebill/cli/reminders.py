@@ -1,0 +1,86 @@
+"""`ebill remind`: make the reminders that fall due, and send what is to be sent. For cron, say every quarter-hour.
+
+What a run that was missed would have made, the next one makes; what it could not send, the next ones try again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import click
+from marshmallow import ValidationError
+
+from ebill.cli.stored import OPERATOR, book, opened
+from ebill.errors import InvalidInput
+from ebill.grammar import faults, read_day
+from ebill.render.words import day
+from ebill.rulebook import RuleBook
+from ebill.service import outbox
+from ebill.service.calendars import TITLES
+from ebill.service.deadlines import default_span
+from ebill.store.engine import Store
+
+NAMED = 20
+"""Messages that were not delivered which are named; more are counted."""
+
+
+@click.command(short_help="make the reminders that fall due, and send them")
+@click.option("--as-of", metavar="DATE", default="today", show_default=True, help="The day by which they fall due.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be made; make nothing and send nothing.")
+@click.pass_context
+def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
+    """Make the reminders that fall due by a day, and send what is to be sent; ends with 1 where one is given up."""
+    rules = book()
+    by = _day(as_of, rules)
+    with opened() as store:
+        if dry_run:
+            _tell(store, rules, by)
+            return
+        means = outbox.ways(store)
+        made = outbox.make(store, rules, by, OPERATOR.user_id, _now)
+        sent = outbox.deliver(store, means, OPERATOR.user_id, _now)
+    withdrawn = f", {sent.withdrawn} withdrawn" if sent.withdrawn else ""
+    click.echo(
+        f"{_count(made.reminders, made.messages)}; {sent.delivered} delivered, {sent.again} to be tried again, "
+        f"{sent.given_up} given up{withdrawn}"
+    )
+    for trouble in sent.troubles[:NAMED]:
+        click.echo(f"! {trouble}", err=True)
+    if len(sent.troubles) > NAMED:
+        click.echo(f"! and {len(sent.troubles) - NAMED} more", err=True)
+    if made.incomplete:
+        click.echo(f"! {made.incomplete} bill accounts lack dates; see: ebill deadlines", err=True)
+    if not sent.is_whole:
+        click.echo("! the time was up; what is left is sent by the next run", err=True)
+    if sent.given_up:
+        context.exit(1)
+
+
+def _tell(store: Store, rules: RuleBook, by: date) -> None:
+    """Tell what would be made."""
+    reminders = messages = 0
+    for user_id, found in outbox.fallen_due(store, rules, by, _now()):
+        for deadline, lead_days in found.reminders:
+            what = f"{TITLES[deadline.kind]}: {deadline.client_id} / {deadline.account_id}, {deadline.coverage_month}"
+            click.echo(f"{user_id}  {day(deadline.date)}  {what}  ({lead_days} days before)")
+        reminders += len(found.reminders)
+        messages += outbox.messages_for(found)
+    click.echo(f"{_count(reminders, messages)} would be made")
+
+
+def _count(reminders: int, messages: int) -> str:
+    return f"{reminders} reminder{'' if reminders == 1 else 's'} in {messages} message{'' if messages == 1 else 's'}"
+
+
+def _day(text: str, rules: RuleBook) -> date:
+    """Read a day; `today` is that of the house. Raises InvalidInput."""
+    if text == "today":
+        return default_span(rules, OPERATOR, None, None, _now())[0]
+    try:
+        return read_day(text)
+    except ValidationError as error:
+        raise InvalidInput(faults(error.messages, "as_of")) from None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
