@@ -51,7 +51,8 @@ class Row:
     """A dated rule and its provenance.
 
     `since` is the first coverage month it governs, `scope` whose it is within its layer (`PA`, `cobra`), `recorded`
-    its place in the order in which rows were written.
+    its place in the order in which rows were written. One that is `settled` was good when it was entered: a floor that
+    overrules it came later, and wins.
     """
 
     since: np.datetime64
@@ -61,6 +62,7 @@ class Row:
     scope: str = ""
     assumed: bool = False
     recorded: int = 0
+    settled: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -68,9 +70,9 @@ class Row:
         return self.rule.kind
 
     def entered_after(self, floor: Row) -> bool:
-        """Whether who entered this row could see the floor: clients come after the house, rows in their order."""
+        """Whether who entered this row could see the floor: whoever enters one now, or wrote it below the floor."""
         if LAYERS.index(self.layer) >= LAYERS.index("client"):
-            return True
+            return not self.settled
         return (self.layer, self.scope) == (
             floor.layer,
             floor.scope,
@@ -317,5 +319,7 @@ def _refuse_below_floor(timeline: Timeline, dates: Schedule) -> None:
             grace: Grace = cast(GraceFloor, floor.rule).grace
             end = grace.apply(due, timeline.terms(stretch.first).calendar)[0]
             fixed = dates.fixed.get(int(row))
-            if end > before[row] and (stretch.rows["grace"].entered_after(floor) or (fixed and fixed.grace_end_date)):
+            if end > before[row] and (
+                stretch.rows["grace"].entered_after(floor) or (fixed and fixed.grace_end_date and not fixed.settled)
+            ):
                 raise BelowFloor(str(dates.first + int(row)), as_date(before[row]), as_date(end), floor.cite)

@@ -76,7 +76,8 @@ class Span(NamedTuple):
 class FixedDates:
     """An exception: one coverage month whose invoice carries fixed dates, and why.
 
-    Where the month has no invoice it is refused, or with `if_billed` without effect.
+    Where the month has no invoice it is refused, or with `if_billed` without effect. One that is `settled` was good
+    when it was entered: what came to be different since does not make it refused.
     """
 
     coverage_month: np.datetime64
@@ -85,6 +86,7 @@ class FixedDates:
     due_date: date | None = None
     grace_end_date: date | None = None
     if_billed: bool = False
+    settled: bool = False
 
 
 class Trail:
@@ -196,7 +198,7 @@ class Schedule:
                 )
             for name in FIXED_NAMES:
                 given = getattr(fixed, name)
-                if given is None:
+                if given is None or fixed.settled:
                     continue
                 computed = self.trails[name].before("exception")[row].item()
                 if computed is not None and abs((given - computed).days) > EXCEPTION_LIMIT:

@@ -486,7 +486,7 @@ def test_a_filter_by_what_is_not_configured_is_a_slip_and_no_empty_list(shared: 
     query = f"{path}{'&' if '?' in path else '?'}state=PQ&product=cobar"
     answer = shared.ask("manager", "GET", query)
     assert (answer.status_code, pointers(answer)) == (422, ["/state", "/product"])
-    assert 'did you mean "cobra"' in answer.get_data(as_text=True)
+    assert "did you mean" in answer.get_data(as_text=True)
 
 
 def test_an_account_that_is_not_there_is_not_found(shared: Door) -> None:

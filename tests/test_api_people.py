@@ -381,11 +381,13 @@ def test_an_administrator_revokes_anybodys_token(opened: Door) -> None:
 def test_the_audit_is_read_page_by_page_and_of_one_client(opened: Door) -> None:
     whole = opened.ask("admin", "GET", "/v1/audit?limit=200").get_json()["data"]
     assert [row["sequence"] for row in whole] == list(range(1, rows(opened) + 1))
-    paged, after = [], 0
-    while page := opened.ask("admin", "GET", f"/v1/audit?after={after}&limit=2").get_json()["data"]:
-        paged += page
-        after = page[-1]["sequence"]
-    assert paged == whole
+    for newest, wanted in (("false", whole), ("true", whole[::-1])):
+        paged, path = [], f"/v1/audit?newest={newest}&limit=2"
+        while path:
+            answer = opened.ask("admin", "GET", path)
+            paged += answer.get_json()["data"]
+            path = answer.headers.get("Link", "").split(">")[0].removeprefix("<")
+        assert paged == wanted
     of_acme = opened.ask("producer", "GET", f"/v1/audit?client_id={ACME}").get_json()["data"]
     assert {row["client_id"] for row in of_acme} == {ACME}
 
@@ -394,7 +396,7 @@ def test_everybody_reads_of_what_they_see_and_of_what_they_did(opened: Door) -> 
     opened.ask("producer", "POST", "/v1/access-requests", {"client_ids": [ZENITH], "reason": "x"}, KEY)
     of_producer = opened.ask("producer", "GET", "/v1/audit").get_json()["data"]
     assert [(row["action"], row["client_id"]) for row in of_producer] == [
-        ("setup_client", ACME),
+        ("put_client", ACME),
         ("request_access", None),
     ]
     of_ungranted = opened.ask("ungranted", "GET", "/v1/audit").get_json()["data"]
@@ -407,9 +409,8 @@ def test_everybody_reads_of_what_they_see_and_of_what_they_did(opened: Door) -> 
         ("limit=0", "/limit"),
         ("limit=201", "/limit"),
         ("limit=-1", "/limit"),
-        ("after=-1", "/after"),
-        ("after=" + "9" * 30, "/after"),
-        ("after=1.0", "/after"),
+        ("newest=1", "/newest"),
+        ("after=1", "/after"),
         ("client_id=%00", "/client_id"),
         ("client_id=a%20b", "/client_id"),
         ("actor=ada-admin", "/actor"),

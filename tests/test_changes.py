@@ -240,6 +240,27 @@ def test_of_several_accounts_the_first_bad_month_is_named_and_whose_it_is(filled
     assert "bill account B" in faults(refusal)["/generation"]
 
 
+def test_a_floor_that_arrives_later_wins_over_what_was_entered(filled: Store) -> None:
+    add(filled, "rule", "A1", since="2027-01", grace={"days": 28})
+    add(filled, "exception", "A1", coverage_month="2027-05", grace_end_date="2027-05-20")
+    floored = book(books.row("states.PA", "grace_floor = { days = 31 }", since="2027-03", cite="31 Pa. Code"))
+    found = schedules(filled, account_id="A1", first="2027-01", months=5, rules=floored)
+    ends = [each["grace_end_date"] for each in found["bill_accounts"][0]["invoices"]]
+    assert ends == [date(2027, 1, 29), date(2027, 3, 1), date(2027, 4, 1), date(2027, 5, 2), date(2027, 6, 1)]
+    (may,) = found["bill_accounts"][0]["invoices"][4:]
+    assert {"floor_applied", "exception_applied"} <= {each["code"] for each in may["warnings"]}
+    add(filled, "rule", "A1", rules=floored, since="2027-02", generation={"days_before_due": 15})
+    refused(BelowFloor, lambda: add(filled, "rule", "A1", rules=floored, since="2027-04", grace={"days": 29}))
+
+
+def test_an_exception_stays_what_it_is_though_the_rule_that_it_was_near_goes_away(filled: Store) -> None:
+    """March's was due on the 5th, 4 days from the rule; by the new rule it would be on 1 June."""
+    add(filled, "exception", "A1", coverage_month="2027-03", due_date="2027-03-05")
+    later = book(books.row("states.PA", "due = { day = 1, month_offset = 3 }", since="2027-01"))
+    found = schedules(filled, account_id="A1", first="2027-03", months=2, rules=later)
+    assert [each["due_date"] for each in found["bill_accounts"][0]["invoices"]] == [date(2027, 3, 5), date(2027, 7, 1)]
+
+
 def test_a_grace_below_the_floor_is_refused(filled: Store) -> None:
     floored = book(books.row("states.PA", "grace_floor = { days = 31 }", since="2027-03", cite="31 Pa. Code"))
     short = refused(BelowFloor, lambda: add(filled, "rule", "A1", rules=floored, since="2027-01", grace={"days": 30}))
@@ -306,6 +327,14 @@ def test_a_row_that_moves_an_invoice_generated_already_must_say_so_and_why(fille
     assert invoice(filled, "2026-07")["grace_end_date"] == date(2026, 7, 31)
 
 
+def test_what_governs_a_generated_invoice_may_not_move_when_it_is_to_be_paid_either(filled: Store) -> None:
+    """July's was generated on 11 June. That September's generation moves what August is paid by is no such thing."""
+    pay_by: Data = {"pay_by": {"days_before_next_invoice": 9}}
+    first = refused(MovesGeneratedInvoice, lambda: add(filled, "rule", "A1", since="2026-07", **pay_by))
+    assert first.coverage_month == "2026-07"
+    add(filled, "rule", "A1", since="2026-09", generation={"days_before_due": 15})
+
+
 def test_of_what_was_generated_the_first_that_moves_is_named(filled: Store) -> None:
     put_account(filled, "B", first_coverage_month="2026-05")
     put_account(filled, "C", first_coverage_month="2026-03")
@@ -323,7 +352,7 @@ def test_of_what_was_generated_the_first_that_moves_is_named(filled: Store) -> N
         {"since": "2026-09", "generation": {"days_before_due": 5}},
         {"since": "2026-08", "grace": {"days": 30}},
         {"since": "2000-01", "due": {"day": 1}},
-        {"since": "2000-01", "pay_by": {"days_before_next_invoice": 9}},
+        {"since": "2026-09", "pay_by": {"days_before_next_invoice": 9}},
         {"since": "2026-08", "timezone": "America/Chicago"},
     ],
 )
@@ -723,13 +752,13 @@ def test_a_preview_of_a_rule_book_shows_what_its_reader_sees_and_counts_no_more(
 
 
 def test_accounts_that_a_new_rule_book_contradicts_are_told_of_apart(spread: Store) -> None:
-    """A1's March is due on the 5th by an exception; by the new rule it is on 1 June, 88 days later."""
-    add(spread, "exception", "A1", coverage_month="2027-03", due_date="2027-03-05")
-    later = books.row("states.PA", "due = { day = 1, month_offset = 3 }", since="2027-01")
+    """A1's March is generated on 20 February by an exception; by the new rule it is due in December before that."""
+    add(spread, "exception", "A1", coverage_month="2027-03", generation_date="2027-02-20")
+    later = books.row("states.PA", "due = { day = 1, month_offset = -3 }", since="2027-01")
     new = books.book(text(later).replace("states.NY", "states.NJ"))
     effect = preview(spread, new)
     assert [(each["code"], each["accounts"]) for each in effect["contradicted"]] == [
-        ("exception_too_far", [{"client_id": "ACME", "account_id": "A1"}]),
+        ("dates_out_of_order", [{"client_id": "ACME", "account_id": "A1"}]),
         ("state_not_found", [{"client_id": "ACME", "account_id": "NY"}]),
     ]
     assert "2027-03" in effect["contradicted"][0]["detail"]

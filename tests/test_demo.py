@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 from ebill import access, demo
 from ebill.service.clients import Window, schedule
-from ebill.service.people import list_audit
+from ebill.service.history import list_audit
 from ebill.store import people
 from ebill.store.engine import Store
 from ebill.store.people import User
@@ -63,7 +63,7 @@ def test_each_sample_user_may_do_what_the_role_says(store: Store) -> None:
 def test_all_of_it_stands_in_the_audit(store: Store) -> None:
     demo.fill(store, BOOK, 3, NOW)
     with store.reading() as connection:
-        rows = list_audit(connection, somebody(store, demo.ADMIN), 0, 100)["data"]
+        rows = list_audit(connection, somebody(store, demo.ADMIN), 100, None, bytes(32))["data"]
     assert Counter(row["action"] for row in rows)["import_client"] == 3
     assert {row["actor"] for row in rows} == {"demo"}
 

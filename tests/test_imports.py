@@ -112,7 +112,7 @@ def cells(store: Store, file: str | bytes, by: User = ROOT, **how: Any) -> set[t
 def export(store: Store, by: User = ROOT) -> str:
     file = StringIO(newline="")
     with store.reading() as connection:
-        imports.export_clients(connection, by, file)
+        imports.export_clients(connection, book(), by, file)
     return file.getvalue()
 
 
@@ -339,6 +339,14 @@ def test_an_unknown_column_is_told_the_known_ones(peopled: Store) -> None:
     assert "bills_here_since" in cell.detail
 
 
+def test_an_exception_of_a_month_without_an_invoice_is_refused_as_at_every_other_door(peopled: Store) -> None:
+    skips = client_row(skip_coverage_months="7 8")
+    summer = exception_row("2027-07", due_date="2029-07-02")
+    assert cells(peopled, table(skips, account_row(), summer)) == {(4, "coverage_month")}
+    back = exception_row("2027-07", withdrawn="true")
+    assert take(peopled, table(skips, account_row(), summer, back))["kept"]["exceptions"] == 2
+
+
 def test_a_row_over_several_lines_is_named_by_its_first(peopled: Store) -> None:
     file = table(client_row(name="two\nlines"), client_row("B", state="XX"), client_row("C", name="a\r\n\r\nb"))
     assert cells(peopled, file) == {(2, "name"), (4, "state"), (5, "name")}
@@ -505,7 +513,7 @@ def test_a_row_that_moves_what_was_generated_must_say_so_itself(filled: Store) -
     assert cells(filled, table(account_row("A1", "ACME", product="aptc"))) == {(2, "retroactive")}
     take(filled, table(rule_row("2026-09", grace, "ACME")))
     both = table(
-        rule_row("2026-08", '{"pay_by": {"days_before_next_invoice": 5}}', "ACME"),
+        rule_row("2026-09", '{"pay_by": {"days_before_next_invoice": 5}}', "ACME"),
         rule_row("2026-08", grace, "ACME", **owned),
         account_row("A1", "ACME", state="WV"),
     )

@@ -1,6 +1,8 @@
 """Every answer can be asked for as known at an instant, and is then what the service would have said at it."""
 
 import random
+import threading
+import time
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -13,7 +15,8 @@ from sqlalchemy import select
 from ebill.errors import AccountNotFound, BookRefused, ClientNotFound, InvalidInput, NotKnownThen, Refusal
 from ebill.service import books as rule_books
 from ebill.service import people
-from ebill.service.clients import Window, schedule
+from ebill.service.clients import Window, add_rule, schedule
+from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.tables import audit
 from ebill.store.tables import books as kept_books
@@ -222,3 +225,47 @@ def test_each_rule_book_that_differs_from_the_last_is_kept_with_an_audit_row(emp
 def test_a_rule_book_without_its_text_cannot_be_kept(emptied_store: Store) -> None:
     with pytest.raises(ValueError, match="without its text"):
         keep_book(emptied_store, house(), AT)
+
+
+@pytest.mark.parametrize("held_by", ["a change", "a clock"])
+def test_what_is_known_by_now_is_known_for_good_though_changes_are_under_way(
+    emptied_store: Store, held_by: str
+) -> None:
+    """A change that waits for its turn is made when that comes; one that is being made is waited for."""
+    populate(emptied_store)
+    keep_book(emptied_store, book(), AT)
+    put_client(emptied_store, "ACME")
+    put_account(emptied_store, "A1")
+    begun, clock = threading.Event(), partial(datetime.now, UTC)
+
+    def change() -> None:
+        with emptied_store.writing(By("root", clock()), clock) as write:
+            begun.set()
+            time.sleep(0.3)
+            add_rule(write, book(), ROOT, "ACME", "A1", RULE, dry_run=False)
+
+    def known(at: datetime) -> Any:
+        emptied_store.settled()
+        return schedules(emptied_store, first="2027-01", months=3, now=clock(), known_at=at)
+
+    changing = threading.Thread(target=change)
+    if held_by == "a change":
+        with emptied_store.writing(By("root", clock())) as write:
+            changing.start()
+            time.sleep(0.1)
+            asked = clock()
+            write.unchanged()
+        first = schedules(emptied_store, first="2027-01", months=3, now=clock(), known_at=asked)
+    else:
+        changing.start()
+        begun.wait(10)
+        asked = clock()
+        first = known(asked)
+    changing.join()
+    again = known(asked)
+    assert again == first
+    entered = schedules(emptied_store, first="2027-01", months=3, now=clock())
+    assert (entered["bill_accounts"] == again["bill_accounts"]) == (held_by == "a clock")
+
+
+RULE: Data = {"since": "2027-01", "grace": {"days": 44}, "cite": "a test"}

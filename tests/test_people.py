@@ -18,7 +18,9 @@ from ebill.errors import (
 )
 from ebill.service import people
 from ebill.service.clients import Precondition
+from ebill.service.history import list_audit
 from ebill.store import people as kept
+from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.people import User
 from tests.sample import (
@@ -415,10 +417,17 @@ def test_terms_are_accepted_and_declined_and_change_nothing_else(filled: Store) 
 # The audit
 
 
-def audited(store: Store, user: User, after: int = 0, limit: int = 200, client_id: str | None = None) -> list[Data]:
+def audited(store: Store, user: User, limit: int = 200, client_id: str | None = None, **how: Any) -> list[Data]:
+    """Give every row that a user reads, page by page."""
+    found: list[Data] = []
+    cursor: str | None = ""
     with store.reading() as connection:
-        found: list[Data] = people.list_audit(connection, user, after, limit, client_id)["data"]
-        return found
+        while cursor is not None:
+            page = list_audit(connection, user, limit, cursor or None, bytes(32), client_id, **how)
+            assert len(page["data"]) <= limit
+            found += page["data"]
+            cursor = page["next_cursor"]
+    return found
 
 
 def test_an_audit_has_rows_of_the_clients_that_its_reader_sees_now(filled: Store) -> None:
@@ -443,10 +452,9 @@ def test_an_audit_can_be_read_of_one_client_and_page_by_page(filled: Store) -> N
     for client_id in ("S1", "NONE"):
         refused(ClientNotFound, partial(audited, filled, NORA, client_id=client_id))
     everything = audited(filled, ROOT)
-    found: list[Data] = []
-    while page := audited(filled, ROOT, found[-1]["sequence"] if found else 0, 2):
-        found += page
-    assert found == everything
+    for limit in (1, 2, 3, 200):
+        assert audited(filled, ROOT, limit) == everything
+        assert audited(filled, ROOT, limit, newest=True) == everything[::-1]
     assert [row["sequence"] for row in everything] == list(range(1, len(everything) + 1))
 
 
@@ -454,7 +462,34 @@ def test_an_audit_row_tells_who_did_what_when_and_before_and_after(filled: Store
     (row,) = [row for row in audited(filled, NORA, client_id="N2") if row["action"] == "put_client"]
     assert (row["actor"], row["before"], row["after"]["name"]) == ("root", None, "Client N2")
     assert AT <= row["at"] < AT + timedelta(seconds=1)
+    assert row["sequence"] is row["hash"] is None
+    (row,) = [row for row in audited(filled, ROOT, client_id="N2") if row["action"] == "put_client"]
     assert len(bytes.fromhex(row["hash"])) == 32
+
+
+def test_who_may_see_a_client_is_for_its_managers_to_read_and_for_nobody_else(filled: Store) -> None:
+    grant(filled, "N1")
+    with filled.writing(By("nora", by_now(filled), "of-nora", "r1")) as write:
+        for action, subject in (("access_declined", "zoe"), ("make_feed", "f1"), ("add_rule", None)):
+            write.audit(action, client_id="N1", subject=subject, reason="between the two of them")
+    of_paul = audited(filled, PAUL, client_id="N1")
+    assert {row["action"] for row in of_paul} == {"put_client", "add_rule"}
+    assert {(row["token_id"], row["request_id"]) for row in of_paul} == {(None, None)}
+    assert "access_declined" in {row["action"] for row in audited(filled, NORA)}
+    with writing(filled, by_now(filled), "sid") as write:
+        write.audit("make_feed", client_id="N1", subject="f2")
+    assert [row["subject"] for row in audited(filled, NORA) if row["action"] == "make_feed"] == ["f1"]
+    assert {row["token_id"] for row in audited(filled, NORA) if row["action"] == "make_feed"} == {"of-nora"}
+
+
+def test_pages_of_an_audit_hold_rows_of_one_instant_however_they_are_cut(filled: Store) -> None:
+    with writing(filled, by_now(filled), "nora") as write:
+        for number in range(7):
+            write.audit("add_rule", client_id="N1", reason=str(number))
+    for limit in range(1, 9):
+        for newest in (False, True):
+            reasons = [row["reason"] for row in audited(filled, NORA, limit, newest=newest) if row["reason"]]
+            assert reasons == sorted("0123456", reverse=newest)
 
 
 def test_no_secret_stands_in_the_audit(filled: Store) -> None:

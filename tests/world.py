@@ -4,7 +4,7 @@
 belongs to it carries a mark that nobody else must ever see.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -118,7 +118,7 @@ def _client(write: Writing, client_id: str, team: str, name: str) -> None:
         ExceptionEntry(**of, coverage_month="2024-06", due_date=AT.date().replace(month=6, day=2)),  # type: ignore[arg-type]
     )
     clients.add_entries(connection, entries, "setup", write.at)
-    write.audit("setup_client", client_id=client_id, after={"name": name})
+    write.audit("put_client", client_id=client_id, after={"name": name})
 
 
 def _token(connection: Connection, world: World, actor: str, user_id: str) -> None:
@@ -183,9 +183,9 @@ class Rehearsal(Store):
     """A store that lets everything be done and keeps nothing of it."""
 
     @contextmanager
-    def writing(self, by: By) -> Iterator[Writing]:
+    def writing(self, by: By, clock: Callable[[], datetime] | None = None) -> Iterator[Writing]:
         """Write, and take it back."""
-        with super().writing(by) as write:
+        with super().writing(by, clock) as write:
             yield write
             write.unchanged()
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def opened(*, new: bool = False) -> Iterator[Store]:
 @contextmanager
 def changing() -> Iterator[Writing]:
     """Change the store, in one transaction."""
-    with opened() as store, store.writing(By(OPERATOR.user_id, datetime.now(UTC))) as write:
+    now = partial(datetime.now, UTC)
+    with opened() as store, store.writing(By(OPERATOR.user_id, now()), now) as write:
         yield write
 
 
@@ -312,13 +314,14 @@ def export() -> None:
 @click.option("-o", "--output", type=NEW_FILE, help="A new file.  [default: standard output]")
 def export_clients(output: Path | None) -> None:
     """Write clients, bill accounts, rules and exceptions as the CSV that `ebill import` reads."""
+    rules = book()
     with opened() as store, store.reading() as connection:
         if output is None:
-            imports.export_clients(connection, OPERATOR, sys.stdout)
+            imports.export_clients(connection, rules, OPERATOR, sys.stdout)
             return
         try:
             with output.open("x", encoding="utf-8", newline="") as file:
-                count = imports.export_clients(connection, OPERATOR, file)
+                count = imports.export_clients(connection, rules, OPERATOR, file)
         except FileExistsError:
             raise StoreRefused(f"{output} exists already; an export overwrites nothing") from None
     click.echo(f"{output} has {count} clients", err=True)

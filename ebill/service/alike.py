@@ -6,7 +6,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -147,13 +147,17 @@ def read(connection: Connection, whose: Whose) -> tuple[Accounts, dict[Key, list
     return accounts, {key: sorted(indexes) for key, indexes in found.items()}
 
 
+_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+"""When something was recorded, where all that matters is that it was."""
+
+
 @lru_cache(maxsize=1 << 12)
 def scope_of(key: Key) -> Scope:
     """Give the scope of accounts, without whose they are and without the words of people."""
     of_client, here, own = key.settings[:_OF_CLIENT], key.settings[_OF_CLIENT], key.settings[_OF_CLIENT + 1 :]
     client = Client(client_id="", version=0, team_id="", name="", bills_here_since=here, **_settings(of_client))
     account = Account(client_id="", account_id="", version=0, kind="", name="", **_settings(own))
-    entry: dict[str, Any] = {"client_id": "", "retroactive": False, "reason": None}
+    entry: dict[str, Any] = {"client_id": "", "retroactive": False, "reason": None, "recorded_at": _ONCE}
     rules = (
         RuleEntry(**entry, account_id="" if is_own else None, since=since, kind="", rule=rule, cite="", assumed=False)
         for is_own, since, rule in key.rules

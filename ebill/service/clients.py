@@ -299,7 +299,7 @@ def _weighed(
         if isinstance(entry, ExceptionEntry) and not entry.withdrawn:
             refuse_unbilled(moves, entry.coverage_month)
         if not retroactive:
-            refuse_moving_generated(moves, at)
+            refuse_moving_generated(moves, at, since)
     except Refusal as refusal:
         place = _place(refusal, entry)
         refusal.faults = tuple(fault.below(place) for fault in refusal.faults) or (Fault(place, str(refusal)),)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final, TextIO, TypeVar, cast
 
+import numpy as np
 import orjson
 from marshmallow import ValidationError
 from sqlalchemy import Connection
 
 from ebill import access
+from ebill.dates import MONTHS
 from ebill.errors import (
     BelowFloor,
     CellFault,
@@ -27,6 +29,7 @@ from ebill.errors import (
     ImportRefused,
     InvalidInput,
     MovesGeneratedInvoice,
+    NotBilled,
     Refusal,
 )
 from ebill.rulebook import Life, RuleBook, Scope
@@ -36,9 +39,11 @@ from ebill.service.changes import (
     NO_ACCOUNT,
     Changed,
     Effect,
+    billed,
     generated_that_moves,
     life_or_none,
     refuse_moving_generated,
+    refuse_unbilled,
     refuse_unknown,
     span_around,
 )
@@ -147,15 +152,27 @@ def import_clients(
     }
 
 
-def export_clients(connection: Connection, user: User, file: TextIO) -> int:
-    """Write the clients that a user sees as `import_clients` reads them; give how many."""
+def export_clients(connection: Connection, book: RuleBook, user: User, file: TextIO) -> int:
+    """Write the clients that a user sees as `import_clients` reads them; give how many.
+
+    An exception whose month came to have no invoice has no effect, and is left out: it would be refused as a slip.
+    """
     writer = csv.DictWriter(file, rows.COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     count = 0
     for dossier in dossiers(connection, user):
-        writer.writerows(rows.written(dossier))
+        fixed = tuple(each for each in dossier.exceptions if _has_effect(book, dossier, each))
+        writer.writerows(rows.written(replace(dossier, exceptions=fixed)))
         count += 1
     return count
+
+
+def _has_effect(book: RuleBook, dossier: Dossier, entry: ExceptionEntry) -> bool:
+    """Tell whether one of the accounts that an exception is about has an invoice for its month, or may have."""
+    about = [account for account in dossier.accounts if entry.account_id in (None, account.account_id)]
+    lives = [life_or_none(book, dossier, account) for account in about]
+    month = MONTHS.index(entry.coverage_month)
+    return not lives or any(life is None or billed(life)[month] for life in lives)
 
 
 class _Import:
@@ -191,6 +208,8 @@ class _Import:
                 draft = self._read(name, lines, known.get(name))
                 if len(self.faults) == found:
                     self._weigh(name, draft)
+                if len(self.faults) == found:
+                    self._refuse_unbilled(draft)
                 drafts.append(draft)
             self._seen.add(name.lower())
         if not self.faults:
@@ -311,9 +330,25 @@ class _Import:
             if len(self.faults) > MOST_FAULTS:
                 return
 
+    def _refuse_unbilled(self, draft: Draft) -> None:
+        """Find exceptions that fix the dates of an invoice there is not; those that a later row replaces do not."""
+        after = _by_account(_after(draft.before, draft.client, draft.accounts.values(), draft.steps))
+        latest = {_about(step.value): step for step in draft.steps if isinstance(step.value, ExceptionEntry)}
+        for step in latest.values():
+            value = cast(ExceptionEntry, step.value)
+            if value.withdrawn:
+                continue
+            about = [each for each in draft.accounts.values() if value.account_id in (None, each.account_id)]
+            changes = [Changed("", "", None, self.book.life(scope(after(account), account))) for account in about]
+            try:
+                refuse_unbilled(changes, value.coverage_month)
+            except NotBilled as refusal:
+                self.faults.append(step.line.fault("coverage_month", str(refusal)))
+
     def _weigh_known(self, draft: Draft, change: Changed) -> None:
         refuse_unknown([change], self.effect.span)
-        if generated_that_moves(change, self.write.at) is not None:
+        since = _since(step for step in draft.steps if step.account_id in (None, change.account_id))
+        if generated_that_moves(change, self.write.at, since) is not None:
             self._find_unowned(draft, change)
         self.effect.add(change)
 
@@ -347,7 +382,8 @@ class _Import:
             unowned = [each for each in waiting if not each.owned]
             if unowned:
                 try:
-                    refuse_moving_generated([change._replace(before=last, after=life)], self.write.at)
+                    moved = change._replace(before=last, after=life)
+                    refuse_moving_generated([moved], self.write.at, _since(waiting))
                 except MovesGeneratedInvoice as refusal:
                     self.faults.append(unowned[0].line.fault("retroactive", str(refusal)))
                     return
@@ -407,6 +443,14 @@ class _Import:
         self.write.audit_all([("import_client", _facts(draft)) for draft in changed])
         for value in values:
             self.kept[_KEPT_AS[type(value)]] += 1
+
+
+def _since(steps: Iterable[Step]) -> np.datetime64 | None:
+    """Give the first coverage month that something entered is about; None where only settings are."""
+    values = [step.value for step in steps]
+    months = [value.since for value in values if isinstance(value, RuleEntry)]
+    months += [value.coverage_month for value in values if isinstance(value, ExceptionEntry)]
+    return np.datetime64(min(months), "M") if months else None
 
 
 _KEPT_AS: Final[Mapping[type, str]] = {

@@ -1,4 +1,4 @@
-"""Users, their entitlements, grants, access requests and tokens, and the audit of what was done."""
+"""Users, their entitlements, grants, access requests and tokens."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-import orjson
 from marshmallow import fields, validate
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection
 
 from ebill import access, passwords
 from ebill.errors import (
@@ -28,7 +27,7 @@ from ebill.service.forms import Id, load
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import Token, User
-from ebill.store.tables import ENTITLEMENTS, ROLES, audit, clients
+from ebill.store.tables import ENTITLEMENTS, ROLES
 
 TOKEN_DAYS: Final = 90
 TOKEN_DAYS_MOST: Final = 365
@@ -286,31 +285,6 @@ def accept_terms(write: Writing, user: User, *, accepted: bool) -> dict[str, Any
     people.change_user(write.connection, changed)
     write.audit("payment_terms", subject=user.user_id, after={"accepted": accepted})
     return user_as_data(changed)
-
-
-def list_audit(
-    connection: Connection, user: User, after: int, limit: int, client_id: str | None = None
-) -> dict[str, Any]:
-    """Answer with audit rows after a sequence number, oldest first.
-
-    Those of clients that the user sees now, and those of no client that the user made.
-    """
-    query = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(limit)
-    if user.role != "admin":
-        seen = select(clients.c.client_id).where(access.visible(user))
-        own = and_(audit.c.client_id.is_(None), audit.c.actor == user.user_id)
-        query = query.where(or_(audit.c.client_id.in_(seen), own))
-    if client_id is not None:
-        access.see(connection, user, client_id)
-        query = query.where(audit.c.client_id == client_id)
-    found = connection.execute(query).mappings()
-    rows = [{str(name): value for name, value in row.items()} for row in found]  # orjson takes no kind of str for it
-    for row in rows:
-        del row["previous_hash"]
-        row["hash"] = row["hash"].hex()
-        for data in ("before", "after"):
-            row[data] = orjson.loads(row[data]) if row[data] else None
-    return {"data": rows}
 
 
 def user_as_data(user: User) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def bare(scope: Scope) -> Scope:
         return scope
     return replace(
         scope,
-        rows=tuple(Row(row.since, row.rule, "", row.layer, recorded=n) for n, row in enumerate(scope.rows)),
+        rows=tuple(
+            Row(row.since, row.rule, "", row.layer, recorded=n, settled=row.settled) for n, row in enumerate(scope.rows)
+        ),
         exceptions=tuple(replace(fixed, reason="") for fixed in scope.exceptions),
     )
 
@@ -63,6 +65,7 @@ def fixed_dates(entry: ExceptionEntry) -> FixedDates:
         entry.due_date,
         entry.grace_end_date,
         if_billed=True,
+        settled=entry.recorded_at is not None,
     )
 
 
@@ -94,7 +97,8 @@ def _settings(settings: Settings) -> Iterator[Rule]:
 
 def _row(entry: RuleEntry, layer: Layer, name: str) -> Row:
     since = np.datetime64(entry.since, "M")
-    return Row(since, rule(entry.rule), entry.cite, layer, name, entry.assumed, entry.sequence)
+    settled = entry.recorded_at is not None
+    return Row(since, rule(entry.rule), entry.cite, layer, name, entry.assumed, entry.sequence, settled)
 
 
 def _fixed(entries: Iterable[ExceptionEntry], account_id: str) -> tuple[FixedDates, ...]:

@@ -10,9 +10,10 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -88,14 +89,16 @@ class Store:
                 raise StoreUnavailable from error
 
     @contextmanager
-    def writing(self, by: By) -> Iterator[Writing]:
+    def writing(self, by: By, clock: Callable[[], datetime] | None = None) -> Iterator[Writing]:
         """Write in one transaction, alone among writers; committed on leaving, or not at all on an exception.
+
+        With a `clock` it is at the instant at which its turn came: see `settled`.
 
         What said `unchanged` is taken back. Raises RuntimeError where something was written without an audit row,
         StoreUnavailable where nothing was changed, and OutcomeUnknown where the database was lost while it committed.
         """
         with self._alone() as (connection, transaction):
-            writing = Writing(connection, by)
+            writing = Writing(connection, replace(by, at=clock()) if clock else by)
             yield writing
             if writing.is_unchanged:
                 return
@@ -109,6 +112,14 @@ class Store:
         with self._alone() as (connection, transaction):
             yield connection
             _commit(transaction)
+
+    def settled(self) -> None:
+        """Wait until every write whose instant is past is kept or given up: what is known of the past is then for good.
+
+        That is so because a write with a clock has its instant only once it is alone. Raises StoreUnavailable.
+        """
+        with self._alone():
+            pass
 
     def upgrade(self) -> None:
         """Bring the tables up to date, all in one transaction. Raises StoreRefused where they are newer than this."""

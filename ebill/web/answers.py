@@ -399,9 +399,9 @@ class Decided(TypedDict):
 
 
 class AuditRow(TypedDict):
-    """Who changed what, when, on whose word."""
+    """Who changed what, when, on whose word; what is not for you to know is null."""
 
-    sequence: int
+    sequence: int | None
     at: datetime
     actor: str
     token_id: str | None
@@ -413,10 +413,11 @@ class AuditRow(TypedDict):
     before: Any
     after: Any
     reason: str | None
-    hash: str
+    hash: str | None
 
 
 class AuditRows(TypedDict):
-    """Rows of the audit, the oldest first."""
+    """Rows of the audit; `next_cursor` leads to the next page."""
 
     data: list[AuditRow]
+    next_cursor: str | None

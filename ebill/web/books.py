@@ -62,5 +62,5 @@ class Books:
         with self._store.reading() as connection:
             if books.is_latest(connection, book):
                 return
-        with self._store.writing(By("ebill", datetime.now(UTC))) as write:
+        with self._store.writing(By("ebill", datetime.now(UTC)), lambda: datetime.now(UTC)) as write:
             books.keep(write, book)

@@ -138,7 +138,7 @@ def import_clients(asked: Change) -> Any:
 def export_clients(asked: Signed) -> Given:
     """Export the clients that you may see, as an import would read them."""
     file = StringIO(newline="")
-    imports.export_clients(asked.connection, asked.user, file)
+    imports.export_clients(asked.connection, asked.book, asked.user, file)
     headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": 'attachment; filename="clients.csv"'}
     return Given(file.getvalue().encode(), headers=headers)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ebill import errors
-from ebill.service import people
+from ebill.service import history, people
 from ebill.web import answers
+from ebill.web.clients import next_page
 from ebill.web.queries import AuditSchema
 from ebill.web.routes import Change, Given, Route, Signed
 
@@ -94,10 +95,14 @@ def revoke_token(asked: Change) -> Given:
     return NOTHING
 
 
-def list_audit(asked: Signed) -> Any:
-    """List what was done to the clients that you may see, and what you did, the oldest first."""
-    query = asked.query
-    return people.list_audit(asked.connection, asked.user, query["after"], query["limit"], query.get("client_id"))
+def list_audit(asked: Signed) -> Given:
+    """List what was done to the clients that you may see, and what you did: the oldest first, or the newest.
+
+    `sequence` and `hash` are for administrators, `token_id` and `request_id` for them and for whose they are. `Link`
+    leads to the next page.
+    """
+    page = history.list_audit(asked.connection, asked.user, key=asked.seal, **asked.query)
+    return Given(page, headers=next_page(page["next_cursor"]))
 
 
 _USER: Final = {"user_id": "jo-doe"}

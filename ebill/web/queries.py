@@ -104,8 +104,9 @@ class ClientsSchema(Strict):
 
 
 class AuditSchema(Strict):
-    """Which rows of the audit."""
+    """Which rows of the audit, and which page of them."""
 
-    after = Number(0, 10**15, load_default=0)
-    limit = Number(1, PAGE_MOST, load_default=PAGE)
     client_id = Id()
+    newest = Switch(load_default=False)
+    limit = Number(1, PAGE_MOST, load_default=PAGE)
+    cursor = Cursor(load_default=None)

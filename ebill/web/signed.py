@@ -69,7 +69,7 @@ class SignedIn:
             found = keys.key(connection, name)
         if found is not None:
             return found
-        with self.store.writing(By("ebill", datetime.now(UTC))) as write:
+        with self.store.writing(By("ebill", clock()), clock) as write:
             found = keys.key(write.connection, name)
             if found is not None:
                 write.unchanged()
@@ -102,6 +102,8 @@ class SignedIn:
             given = self._steady_answer(token, book, now, route, path) if route.steady else None
             if given is not None:
                 return respond(given)
+            if route.steady and "known_at" in environ.get("QUERY_STRING", ""):
+                self.store.settled()
             with self.store.reading() as connection:
                 user, token_id, state = admit(connection, token, now, route, path)
                 environ[SIGNED] = user.user_id
@@ -132,7 +134,7 @@ class SignedIn:
                 asked = once.asked(environ, user.user_id, body_hash) if route.once and not dry_run else None
                 now = datetime.now(UTC)
                 by = By(user.user_id, now, token_id, environ.get(REQUEST_ID))
-                with self._trying(by) if dry_run and route.body is not Csv else self.store.writing(by) as write:
+                with self._trying(by) if dry_run and route.body is not Csv else self.store.writing(by, clock) as write:
                     user, *_ = admit(write.connection, token, now, route, path, makes_new=makes_new)
                     if asked and (found := kept_once.kept(write.connection, asked, now)):
                         write.unchanged()
@@ -189,6 +191,11 @@ class SignedIn:
         """Let a change be tried in a transaction that keeps nothing, and keeps nobody waiting."""
         with self.store.reading() as connection:
             yield Writing(connection, by)
+
+
+def clock() -> datetime:
+    """Tell the instant."""
+    return datetime.now(UTC)
 
 
 def bearer(environ: dict[str, Any]) -> str:

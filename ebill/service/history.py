@@ -1,0 +1,89 @@
+"""The audit as it may be read: what was done, when, and on whose word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+
+from ebill import access
+from ebill.service import listing
+from ebill.store.people import User
+from ebill.store.tables import audit, clients
+
+CONFIGURING: Final = frozenset(
+    {
+        "put_client",
+        "put_bill_account",
+        "add_rule",
+        "add_exception",
+        "import_client",
+        "record_payment",
+        "correct_payment",
+        "withdraw_payment",
+    }
+)
+"""What is done to a client, which whoever sees the client may know of."""
+DECIDING: Final = frozenset({"grant", "withdraw", "access_granted", "access_declined"})
+"""What is decided about who sees it, which is for its managers to know."""
+_OF_OTHERS: Final = ("token_id", "request_id")
+
+
+def list_audit(
+    connection: Connection,
+    user: User,
+    limit: int,
+    cursor: str | None,
+    key: bytes,
+    client_id: str | None = None,
+    *,
+    newest: bool = False,
+) -> dict[str, Any]:
+    """Answer with at most `limit` audit rows, the oldest or the newest first, and the cursor of the next page.
+
+    An administrator reads all of them. Others read what they did themselves, and what was done to the clients that
+    they see now; of that, who may see a client is for its managers alone. Numbers, hashes and tokens would tell of
+    other rows and other people: `key` seals the cursors, which go by instants. Raises ClientNotFound and BadRequest.
+    """
+    about = orjson.dumps(["audit", user.user_id, client_id, newest])
+    query = select(audit).where(*_audit_open_to(user))
+    if client_id is not None:
+        access.see(connection, user, client_id)
+        query = query.where(audit.c.client_id == client_id)
+    begin, skipped = None, 0
+    if cursor is not None:
+        at, count = listing.opened(key, about, cursor)
+        begin, skipped = datetime.fromisoformat(at), int(count)
+        query = query.where(audit.c.at <= begin if newest else audit.c.at >= begin).offset(skipped)
+    query = query.order_by(audit.c.sequence.desc() if newest else audit.c.sequence).limit(limit + 1)
+    found = connection.execute(query).mappings().all()
+    page, next_cursor = found[:limit], None
+    if len(found) > limit:
+        last = page[-1]["at"]
+        count = sum(row["at"] == last for row in page) + (skipped if last == begin else 0)
+        next_cursor = listing.sealed(key, about, [last.isoformat(), str(count)])
+    return {"data": [_audit_row(row, user) for row in page], "next_cursor": next_cursor}
+
+
+def _audit_open_to(user: User) -> Iterator[ColumnElement[bool]]:
+    """Give the conditions on the audit rows that a user may read."""
+    if user.role != "admin":
+        seen = audit.c.client_id.in_(select(clients.c.client_id).where(access.visible(user)))
+        mine = audit.c.actor == user.user_id
+        actions = CONFIGURING | DECIDING if user.role == "client_manager" else CONFIGURING
+        yield or_(and_(seen, or_(mine, audit.c.action.in_(sorted(actions)))), and_(audit.c.client_id.is_(None), mine))
+
+
+def _audit_row(row: Any, reader: User) -> dict[str, Any]:
+    told = {str(name): value for name, value in row.items()}  # orjson takes no other kind of text for a key
+    del told["previous_hash"]
+    told["hash"] = told["hash"].hex()
+    for data in ("before", "after"):
+        told[data] = orjson.loads(told[data]) if told[data] else None
+    if reader.role != "admin":
+        hidden = ("sequence", "hash") if told["actor"] == reader.user_id else ("sequence", "hash", *_OF_OTHERS)
+        told |= dict.fromkeys(hidden)
+    return told
