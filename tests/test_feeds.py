@@ -5,11 +5,11 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import RFC_4122, UUID
 
 import icalendar
@@ -18,18 +18,18 @@ from sqlalchemy import Connection, func, select, update
 from werkzeug.test import TestResponse
 
 from ebill import demo
-from ebill.errors import StoreUnavailable
-from ebill.rulebook import RuleBook
-from ebill.service import calendars
+from ebill.errors import SettingRefused, StoreUnavailable
+from ebill.service import calendars, deadlines
 from ebill.service import feeds as service
 from ebill.service.calendars import namespace
-from ebill.service.deadlines import Deadline, Found, Sought, deadlines
+from ebill.service.deadlines import Begun, Deadline, Found
 from ebill.store import feeds, people
+from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.feeds import Feed, Said
 from ebill.store.people import User
 from ebill.store.tables import audit, metadata
-from ebill.web import create_app, signed
+from ebill.web import create_app, public_url, signed
 from ebill.web import feeds as views
 from tests.records import changing
 from tests.world import ACME, NEVER, UNKNOWN, ZENITH, Door, book_file, door
@@ -103,7 +103,7 @@ def make(opened: Door, actor: str = "producer", **body: Any) -> Made:
     answer = post(opened, actor, **body)
     assert answer.status_code == 201, answer.get_data()
     made = answer.get_json()
-    return Made(made["feed_id"], made["url"].removeprefix("https://localhost"), made)
+    return Made(made["feed_id"], made["url"].removeprefix("http://localhost"), made)
 
 
 def get(opened: Door, path: str, method: str = "GET", **headers: str) -> TestResponse:
@@ -202,7 +202,7 @@ def test_a_feed_is_made_fetched_and_revoked(opened: Door, clock: Clock) -> None:
         "expires_at": "2032-09-03T16:00:00Z",
         "revoked_at": None,
         "last_fetched_at": None,
-        "url": f"https://localhost{made.path}",
+        "url": f"http://localhost{made.path}",
         "webcal_url": f"webcal://localhost{made.path}",
     }
     clock.at += timedelta(hours=1)
@@ -439,17 +439,18 @@ def test_a_calendar_that_is_full_says_so_and_cancels_nothing_that_is_beyond(
 def test_a_calendar_from_which_dates_are_missing_says_so_and_cancels_nothing(
     opened: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = deadlines
+    right = Begun.finish
 
-    def incomplete(connection: Connection, book: RuleBook, user: User, sought: Sought, now: datetime) -> Found:
-        found = right(connection, book, user, Sought(sought.first, sought.last, frozenset({"grace_end"})), now)
+    def incomplete(begun: Begun, reading: Any, now: datetime) -> Found:
+        only = replace(begun.sought, kinds=frozenset({"grace_end"}))
+        found = right(replace(begun, sought=only), reading, now)
         found.incomplete_count = 1
         return found
 
     made = make(opened, kinds=["due", "grace_end"])
     before = told(opened, made)
     with monkeypatch.context() as patch:
-        patch.setattr(service, "deadlines", incomplete)
+        patch.setattr(Begun, "finish", incomplete)
         found = told(opened, made)
     missing = one(found, "Deadlines are missing")
     assert found.pop(missing) == (TODAY, 0, "CONFIRMED", "Deadlines are missing in this calendar")
@@ -667,22 +668,35 @@ def test_a_uid_tells_nobody_what_it_names_and_each_installation_has_its_own(open
 
 
 @ON_SQLITE
-def test_an_event_says_where_the_invoice_stands_and_why_in_one_sentence(opened: Door) -> None:
+def test_an_address_is_the_one_by_which_others_reach_the_service(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBILL_PUBLIC_URL", "https://ebill.example.com/dates/")
+    opened.app.config["PUBLIC_URL"] = public_url()
+    made = post(opened).get_json()
+    secret = made["url"].removeprefix("https://ebill.example.com/dates/v1/feeds/")
+    assert made["webcal_url"] == f"webcal://ebill.example.com/dates/v1/feeds/{secret}"
+    for wrong in ("ebill.example.com", "ftp://a", "https://a b", "https://user@a", "https://a?b", "javascript:1"):
+        monkeypatch.setenv("EBILL_PUBLIC_URL", wrong)
+        with pytest.raises(SettingRefused):
+            public_url()
+
+
+@ON_SQLITE
+def test_an_event_says_what_it_is_in_one_sentence_and_nothing_that_a_payment_would_change(opened: Door) -> None:
     made = make(opened, kinds=["grace_end", "due", "generation"], client_id=ACME)
     read = icalendar.Calendar.from_ical(get(opened, made.path).get_data())
     said = {(str(each["SUMMARY"]), str(each["DESCRIPTION"])) for each in read.events if "MAIN" in str(each["SUMMARY"])}
     assert {
         (
             f"Grace ends: {ACME} / MAIN, 2031-08",
-            "This is the last day on which a payment still keeps the coverage of 2031-08; 2031-08 is in grace.",
+            "This is the last day on which a payment still keeps the coverage of 2031-08.",
         ),
         (
             f"Premium due: {ACME} / MAIN, 2031-09",
-            "The premium of 2031-09 is due on or before this day; 2031-09 is not invoiced yet.",
+            "The premium of 2031-09 is due on or before this day.",
         ),
         (
             f"Invoice generated: {ACME} / MAIN, 2031-09",
-            "The invoice of 2031-09 is generated on this day; 2031-09 is not invoiced yet.",
+            "The invoice of 2031-09 is generated on this day.",
         ),
     } <= said
     assert {each.categories[0] for each in read.events} == {"grace_end", "due", "generation"}
@@ -838,9 +852,9 @@ def test_a_feed_of_many_events_keeps_some_dozen_bytes_of_each() -> None:
     feed = Feed("f" * 16, "pat", "F", None, None, None, None, False, 31, 366, NOW, NEVER)
 
     def fetched(count: int, *before: tuple[bytes, Said]) -> service.Changes:
-        found: Any = Crowd(count)
-        fetch = service.Fetch(feed, found, service.Edition(before, NOW), namespace(b"a key"), NOW)
-        service.written(fetch).body.close()
+        begun: Any = SimpleNamespace(finish=lambda *_: Crowd(count))
+        fetch = service.Fetch(feed, begun, service.Edition(before, NOW), namespace(b"a key"), NOW)
+        service.written(fetch, cast("Any", None)).body.close()
         return fetch.edition.changes
 
     def peak(count: int) -> int:
@@ -855,6 +869,25 @@ def test_a_feed_of_many_events_keeps_some_dozen_bytes_of_each() -> None:
     first = fetched(1000)
     assert len(first.uids) == 1000
     assert fetched(1000, *sorted(zip(first.uids, first.said, strict=True))).uids == []
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("path", ["/v1/deadlines", "/v1/deadlines?format=csv", "a feed"])
+def test_nobody_who_changes_something_waits_while_dates_are_computed(
+    opened: Door, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(opened)
+    right, changes = deadlines._groups, []
+
+    def changing(*asked: Any) -> Any:
+        with opened.store.writing(By("a test", NOW)) as write:
+            write.audit("change")
+        changes.append(1)
+        return right(*asked)
+
+    monkeypatch.setattr(deadlines, "_groups", changing)
+    answer = get(opened, made.path) if path == "a feed" else opened.ask("producer", "GET", path)
+    assert (answer.status_code, changes) == (200, [1])
 
 
 # As the list has it

@@ -65,22 +65,28 @@ def uuid(uid: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{'89ab'[uid[8] >> 6]}{text[17:20]}-{text[20:]}"
 
 
-def event(deadline: Deadline, uid: bytes, sequence: int, changed_at: datetime, *, names: bool) -> Event:
-    """Give the event of a deadline, calling client and account by their ids or by their names."""
+def event(deadline: Deadline, uid: bytes, sequence: int, changed_at: datetime, *, names: bool, standing: bool) -> Event:
+    """Give the event of a deadline, calling client and account by their ids or by their names.
+
+    Where the invoice stands is said with `standing`: for a calendar that is read again and again it would not hold
+    until the next look, and would change an event of which nothing else does.
+    """
     day, kind, client, account, month, stands = deadline[:6]
     if names:
         client, account = deadline.client_name, deadline.account_name
     summary = f"{TITLES[kind]}: {client} / {account}, {month}"
-    return Event(uuid(uid), day, summary, _description(kind, stands, month), kind, sequence, False, changed_at)  # noqa: FBT003
+    description = _description(kind, stands if standing else None, month)
+    return Event(uuid(uid), day, summary, description, kind, sequence, False, changed_at)  # noqa: FBT003
 
 
 def events(deadlines: Iterable[Deadline], key: bytes, at: datetime, *, names: bool) -> Iterator[Event]:
     """Give the events of deadlines as they are at an instant, for a calendar that is told once. See `namespace`."""
     of = namespace(key)
     for deadline in deadlines:
-        yield event(deadline, uid_of(of, deadline), 0, at, names=names)
+        yield event(deadline, uid_of(of, deadline), 0, at, names=names, standing=True)
 
 
 @lru_cache(maxsize=4096)
-def _description(kind: Kind, standing: Standing, month: str) -> str:
-    return f"{_WHY[kind].format(month)}; {_STANDS[standing].format(month)}."
+def _description(kind: Kind, standing: Standing | None, month: str) -> str:
+    stands = f"; {_STANDS[standing].format(month)}" if standing else ""
+    return f"{_WHY[kind].format(month)}{stands}."

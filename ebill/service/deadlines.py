@@ -7,7 +7,8 @@ account and month.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -141,19 +142,48 @@ def deadlines(connection: Connection, book: RuleBook, user: User, sought: Sought
     Raises InvalidInput for a span that is reversed or longer than 24 months, ClientNotFound for a client that is not
     there or not the user's, MissingEntitlement. An account whose dates cannot be told stops no other.
     """
+    return begin(connection, book, user, sought).finish(nullcontext(connection), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Deadlines that are being found: the accounts are read. To finish takes no transaction but for their payments.
+
+    So no transaction is open while dates are computed, which on SQLite would keep every change waiting.
+    """
+
+    book: RuleBook
+    sought: Sought
+    whose: Whose
+    accounts: Accounts
+    members: Mapping[Key, list[int]]
+
+    def finish(self, reading: AbstractContextManager[Connection], now: datetime) -> Found:
+        """Compute the dates, read the payments, and put the deadlines together."""
+        incomplete = IncompleteAccounts(self.accounts)
+        groups = _groups(self.book, self.members, self.sought, now, incomplete)
+        with reading as connection:
+            payments = list(_payments(connection, self.whose, groups, self.sought))
+        _pay(payments, self.accounts, groups, incomplete)
+        return Found(self.accounts, _pieces(groups, self.sought), incomplete)
+
+
+def begin(connection: Connection, book: RuleBook, user: User, sought: Sought) -> Begun:
+    """Read the accounts whose deadlines are sought. Raises as `deadlines`."""
     access.allow(user, "read_client")
     if sought.client_id is not None:
         access.see(connection, user, sought.client_id)
     refuse_span(sought.first, sought.last)
     whose = Whose(partial(access.among, user), sought.client_id, sought.state, sought.product)
-    accounts, members = alike.read(connection, whose)
-    incomplete = IncompleteAccounts(accounts)
-    groups = _groups(book, members, sought, now, incomplete)
-    _pay(_payments(connection, whose, groups, sought), accounts, groups, incomplete)
-    return Found(accounts, _pieces(groups, sought), incomplete)
+    return Begun(book, sought, whose, *alike.read(connection, whose))
 
 
-def page(
+def page(connection: Connection, *asked: Any) -> dict[str, Any]:
+    """Begin a page and finish it in one transaction: see `begin_page`."""
+    return begin_page(connection, *asked)(nullcontext(connection))
+
+
+def begin_page(
     connection: Connection,
     book: RuleBook,
     user: User,
@@ -162,8 +192,8 @@ def page(
     cursor: str | None,
     key: bytes,
     now: datetime,
-) -> dict[str, Any]:
-    """Answer with at most `limit` deadlines, the soonest first, and the cursor of the next page.
+) -> Callable[[AbstractContextManager[Connection]], dict[str, Any]]:
+    """Begin to answer with at most `limit` deadlines, the soonest first, and the cursor of the next page.
 
     `given` are the fields of Sought, those left out by default; `key` seals the cursors. All pages of a list have the
     span and the standings of its first one; a deadline that does not change meanwhile is on just one of them. Raises
@@ -179,15 +209,20 @@ def page(
         first, last, at, *after = listing.opened(key, about, cursor)
         span, now = (date.fromisoformat(first), date.fromisoformat(last)), datetime.fromisoformat(at)
     sought = Sought(**{**given, "first": span[0], "last": span[1]})
-    found = deadlines(connection, book, user, sought, now)
-    rows = list(islice(found.rows(None if after is None else tuple(after)), limit + 1))
-    more = len(rows) > limit
-    position = [*map(str, span), now.isoformat(), *rows[limit - 1].position] if more else []
-    return {
-        **head(book, sought, found),
-        "data": [row._asdict() for row in rows[:limit]],
-        "next_cursor": listing.sealed(key, about, position) if more else None,
-    }
+    begun = begin(connection, book, user, sought)
+
+    def finished(reading: AbstractContextManager[Connection]) -> dict[str, Any]:
+        found = begun.finish(reading, now)
+        rows = list(islice(found.rows(None if after is None else tuple(after)), limit + 1))
+        more = len(rows) > limit
+        position = [*map(str, span), now.isoformat(), *rows[limit - 1].position] if more else []
+        return {
+            **head(book, sought, found),
+            "data": [row._asdict() for row in rows[:limit]],
+            "next_cursor": listing.sealed(key, about, position) if more else None,
+        }
+
+    return finished
 
 
 def head(book: RuleBook, sought: Sought, found: Found) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from tempfile import SpooledTemporaryFile
@@ -37,7 +37,7 @@ from ebill.render.ics import Event
 from ebill.rulebook import RuleBook
 from ebill.service import calendars
 from ebill.service.clients import also_faulty, settings_faults
-from ebill.service.deadlines import Found, Sought, deadlines
+from ebill.service.deadlines import Begun, Found, Sought, begin
 from ebill.service.forms import Id
 from ebill.store import feeds
 from ebill.store.engine import Writing
@@ -87,13 +87,13 @@ class Changes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A feed that is being fetched, with all that the store has to say for it: `found` is None where nothing is open.
+    """A feed that is being fetched: its deadlines are begun, or None where nothing is open.
 
     What it says anew is in `edition.changes` once it is written, and is then to be noted: see `parts`.
     """
 
     feed: Feed
-    found: Found | None
+    begun: Begun | None
     edition: Edition
     namespace: bytes
     now: datetime
@@ -169,18 +169,19 @@ def fetch(connection: Connection, book: RuleBook, secret: str, key: bytes, now: 
         access.allow(user, "read_client")
     except (NotAllowed, MissingEntitlement):
         raise FeedNotFound from None
-    found = _found(connection, book, user, feed, now)
+    begun = _begun(connection, book, user, feed, now)
     edition = Edition(feeds.published(connection, feed.feed_id), now)
-    return Fetch(feed, found, edition, calendars.namespace(key), now)
+    return Fetch(feed, begun, edition, calendars.namespace(key), now)
 
 
-def written(fetch: Fetch) -> Written:
+def written(fetch: Fetch, reading: AbstractContextManager[Connection]) -> Written:
     """Write the calendar of a feed as it is now: the same on the same day, unless something in it changes."""
+    found = fetch.begun.finish(reading, fetch.now) if fetch.begun else None
     stamp = datetime.combine(fetch.now.astimezone(UTC), time(), UTC)
     with ExitStack() as stack:
         file = stack.enter_context(SpooledTemporaryFile(_IN_MEMORY))
         hashed = hashlib.sha256()
-        for piece in ics.calendar(_events(fetch), fetch.feed.name, stamp):
+        for piece in ics.calendar(_events(fetch, found), fetch.feed.name, stamp):
             hashed.update(piece)
             file.write(piece)
         size = file.tell()
@@ -259,7 +260,7 @@ class Edition:
         return said
 
 
-def _events(fetch: Fetch) -> Iterator[Event]:
+def _events(fetch: Fetch, found: Found | None) -> Iterator[Event]:
     """Give the events of a feed: its deadlines, and what it said before and says no more."""
     feed, edition, namespace = fetch.feed, fetch.edition, fetch.namespace
     first, last = _span(feed, fetch.now)
@@ -268,16 +269,16 @@ def _events(fetch: Fetch) -> Iterator[Event]:
         uid = calendars.uid(namespace, feed.feed_id, what)
         return _event(uid, texts, edition.say(uid, day))
 
-    if fetch.found is not None:
-        for count, deadline in enumerate(fetch.found.rows()):
+    if found is not None:
+        for count, deadline in enumerate(found.rows()):
             if count == EVENTS_MOST:
                 last = deadline.date - timedelta(days=1)
                 yield told("full", deadline.date, _FULL)
                 break
             uid = calendars.uid_of(namespace, deadline)
             said = edition.say(uid, deadline.date)
-            yield calendars.event(deadline, uid, said.sequence, said.changed_at, names=feed.names)
-        if fetch.found.incomplete_count:
+            yield calendars.event(deadline, uid, said.sequence, said.changed_at, names=feed.names, standing=False)
+        if found.incomplete_count:
             yield told("incomplete", fetch.now.astimezone(UTC).date(), _INCOMPLETE)
             return  # what is missing may be what these accounts have
     for gone, said in edition.gone(first, last):
@@ -310,8 +311,8 @@ def _span(feed: Feed, now: datetime) -> tuple[date, date]:
     )
 
 
-def _found(connection: Connection, book: RuleBook, user: User, feed: Feed, now: datetime) -> Found | None:
-    """Find the deadlines of a feed as its user may see them; None where the feed's client is not open to them."""
+def _begun(connection: Connection, book: RuleBook, user: User, feed: Feed, now: datetime) -> Begun | None:
+    """Begin to find the deadlines of a feed as its user may see them; None where its client is not open to them."""
     first, last = _span(feed, now)
     sought = Sought(
         first,
@@ -322,7 +323,7 @@ def _found(connection: Connection, book: RuleBook, user: User, feed: Feed, now: 
         product=feed.product,
     )
     try:
-        return deadlines(connection, book, user, sought, now)
+        return begin(connection, book, user, sought)
     except ClientNotFound:
         return None
 

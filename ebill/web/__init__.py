@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -29,6 +30,7 @@ from typing import Any, Final
 from flask import Flask, Response, request
 
 from ebill import bookfile, sending
+from ebill.errors import SettingRefused
 from ebill.render.json import encode
 from ebill.store import engine
 from ebill.store.engine import Store
@@ -58,7 +60,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
 
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
-    `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas).
+    `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
+    address by which others reach the service; unset: as each request came).
     """
     sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
@@ -72,6 +75,7 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     app.config["TRUSTED_HOSTS"] = [
         host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()
     ] or None
+    app.config["PUBLIC_URL"] = public_url()
     app.before_request(reading.refuse_ambiguous)
     problems.register(app)
     signed = SignedIn(store, file)
@@ -98,6 +102,17 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     pages.register(app, file, store, _document())
     refuse_undeclared(app)
     return app
+
+
+def public_url() -> str | None:
+    """Read `EBILL_PUBLIC_URL`, without a slash at its end; None where it is not set. Raises SettingRefused."""
+    text = os.environ.get("EBILL_PUBLIC_URL", "")
+    if text and not _PUBLIC_URL.fullmatch(text):
+        raise SettingRefused("EBILL_PUBLIC_URL", "must be an address such as https://ebill.example.com")
+    return text.rstrip("/") or None
+
+
+_PUBLIC_URL: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
 
 
 @cache

@@ -16,14 +16,14 @@ from ebill.grammar import Choice, Day, Strict, Word
 from ebill.render import ics, listed
 from ebill.service import calendars, deadlines
 from ebill.service.clients import refuse_unconfigured
-from ebill.service.deadlines import Deadline, Sought
+from ebill.service.deadlines import Deadline, Found, Sought
 from ebill.service.forms import Id
 from ebill.service.invoices import Version
 from ebill.service.listing import PAGE, PAGE_MOST
 from ebill.standing import STANDINGS, Standing
 from ebill.web.clients import next_page
 from ebill.web.queries import Cursor, Number
-from ebill.web.routes import Csv, Given, Ics, Route, Signed
+from ebill.web.routes import Csv, Given, Ics, Later, Route, Signed
 
 FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "csv": "text/csv", "ics": "text/calendar"}
 
@@ -132,29 +132,37 @@ Where `as_of` is null, standings are as of today in each account's own zone.
 """
 
 
-def list_deadlines(asked: Signed) -> Given:
+def list_deadlines(asked: Signed) -> Later:
     """List every deadline of the clients that you may see, soonest first: by default those of the next 14 days.
 
     At most 24 months at once; a filter does not widen the span: what is in grace now may end it later than in 14 days,
-    so ask for longer. Of one day they are by kind, then by client, account and coverage month. JSON comes page
-    by page, `Link` leading to the next one; CSV and iCalendar, by `Accept` or `format`, have all of them.
+    so ask for longer. Of one day they are by kind, then by client, account and coverage month. JSON comes page by page,
+    `Link` leading to the next one; CSV and iCalendar, by `Accept` or `format`, have all of them.
     """
     sought = dict(asked.query)
     form = sought.pop("format", None) or _accepted()
     limit, cursor = sought.pop("limit", None), sought.pop("cursor", None)
     if form == "json":
-        body = deadlines.page(
+        page = deadlines.begin_page(
             asked.connection, asked.book, asked.user, sought, limit or PAGE, cursor, asked.seal, asked.now
         )
-        return Given(body, headers={**next_page(body["next_cursor"]), **_VARY})
+        return Later(lambda reading: _page(page(reading)))
     paging = [name for name, value in (("limit", limit), ("cursor", cursor)) if value is not None]
     if paging:
         raise errors.InvalidInput([errors.Fault(f"/{name}", f"is for JSON alone: {form} has all") for name in paging])
     refuse_unconfigured(asked.book, sought)
     first, last = deadlines.default_span(asked.book, asked.user, sought.get("first"), sought.get("last"), asked.now)
-    found = deadlines.deadlines(
-        asked.connection, asked.book, asked.user, Sought(**{**sought, "first": first, "last": last}), asked.now
+    begun = deadlines.begin(
+        asked.connection, asked.book, asked.user, Sought(**{**sought, "first": first, "last": last})
     )
+    return Later(lambda reading: _whole(begun.finish(reading, asked.now), form, asked))
+
+
+def _page(body: dict[str, Any]) -> Given:
+    return Given(body, headers={**next_page(body["next_cursor"]), **_VARY})
+
+
+def _whole(found: Found, form: str, asked: Signed) -> Given:
     if form == "csv":
         written = listed.as_csv(Deadline, found.rows())
     else:

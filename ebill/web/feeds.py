@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import IO, Any, Final
 
-from flask import Response, request
+from flask import Response, current_app, request
 
 from ebill import errors
 from ebill.errors import FeedNotFound, StoreUnavailable
@@ -30,8 +30,9 @@ HEADERS: Final = {
 def make_feed(asked: Change) -> Given:
     """Make a calendar feed. Its address is in this answer and nowhere else; whoever knows it can read the feed."""
     made, secret = feeds.make_feed(asked.write, asked.book, asked.user, asked.body)
-    at = f"{request.host}{request.root_path}/v1/feeds/{secret}{_SUFFIX}"
-    answer = {**made, "url": f"https://{at}", "webcal_url": f"webcal://{at}"}
+    at = current_app.config["PUBLIC_URL"] or f"{request.scheme}://{request.host}{request.root_path}"
+    url = f"{at}/v1/feeds/{secret}{_SUFFIX}"
+    answer = {**made, "url": url, "webcal_url": f"webcal:{url.partition(':')[2]}"}
     return Given(answer, 201, kept=(409, {"feed_id": made["feed_id"]}))
 
 
@@ -56,7 +57,7 @@ def fetch_feed(signed: SignedIn, secret: str) -> Response:
     book, now = signed.books.book, datetime.now(UTC)
     with signed.store.reading() as connection:
         fetch = feeds.fetch(connection, book, secret.removesuffix(_SUFFIX), signed.seal, now)
-    body, size, tag = feeds.written(fetch)
+    body, size, tag = feeds.written(fetch, signed.store.reading())
     with ExitStack() as stack:
         stack.callback(body.close)
         with suppress(StoreUnavailable):  # what is not noted now is found again by the next fetch

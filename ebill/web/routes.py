@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -90,6 +91,13 @@ class Given:
     headers: Mapping[str, str] = field(default_factory=dict)
     is_plain: bool = False
     kept: tuple[int, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that is finished once the transaction has ended; it is given another one for what is yet to be read."""
+
+    finish: Callable[[AbstractContextManager[Connection]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

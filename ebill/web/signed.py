@@ -41,7 +41,7 @@ from ebill.store.glance import Glance
 from ebill.web import conditions, once, reading
 from ebill.web.books import Books
 from ebill.web.fence import REQUEST_ID, SIGNED
-from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Method, Route, Signed
+from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Later, Method, Route, Signed
 from ebill.web.steady import Steady, quarter
 
 SHORT: Final = 256
@@ -108,7 +108,8 @@ class SignedIn:
                 user, token_id, state = admit(connection, token, now, route, path)
                 environ[SIGNED] = user.user_id
                 query = _query(route, environ.get("QUERY_STRING", ""))
-                given = _given(route.view(Signed(book, now, user, connection, path, query, self.seal)))
+                answered = route.view(Signed(book, now, user, connection, path, query, self.seal))
+            given = _given(answered.finish(self.store.reading()) if isinstance(answered, Later) else answered)
             if route.steady:
                 given = self._keep(_same(book, now, route, path), state, given)
             self._note(token_id, now)
