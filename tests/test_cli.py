@@ -367,6 +367,12 @@ def test_an_address_that_is_taken_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("setting", ["EBILL_PUBLIC_URL", "EBILL_WEBHOOK_NETWORKS"])
+def test_a_setting_that_cannot_be_meant_is_not_served(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(setting, "here")
+    assert refused("serve", "--port=8")[0].startswith(f"ebill: {setting} must be ")
+
+
 def test_help_names_every_command() -> None:
     output = said("--help")
     assert all(re.search(rf"^  {name} ", output, re.MULTILINE) for name in COMMANDS)

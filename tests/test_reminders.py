@@ -357,17 +357,28 @@ def test_a_message_by_webhook_says_what_falls_due(installed: Installed) -> None:
         "data": {
             "user_id": PAT,
             "reminders": [
-                {**of, "date": "2031-08-31", "kind": "grace_end", "lead_days": 10, "account_id": account,
-                 "coverage_month": "2031-08", "standing": "in_grace"}
+                {**of, "date": "2031-08-31", "kind": "grace_end", "lead_days": 10, "days_left": 6,
+                 "account_id": account, "coverage_month": "2031-08", "standing": "in_grace"}
                 for account in ("COBRA", "MAIN")
             ] + [
-                {**of, "date": "2031-09-01", "kind": "due", "lead_days": 7, "account_id": account}
+                {**of, "date": "2031-09-01", "kind": "due", "lead_days": 7, "days_left": 7, "account_id": account}
                 for account in ("COBRA", "MAIN")
             ],
         },
     }  # fmt: skip
     assert call.message_id == message.message_id
     assert call.headers["webhook-timestamp"] == str(int(NOW.timestamp()))
+
+
+@ON_SQLITE
+def test_37_the_days_that_are_left_fall_by_one_a_day_and_are_none_on_the_day_itself(installed: Installed) -> None:
+    installed.choose(grace_end=[4, 3, 2, 1, 0])
+    installed.target()
+    last = date(2031, 8, 31)
+    for left in (4, 3, 2, 1, 0):
+        installed.run(last - left * DAY)
+    assert [{each["days_left"] for each in told(call)} for call in installed.hook.calls] == [{4}, {3}, {2}, {1}, {0}]
+    assert {each["date"] for call in installed.hook.calls for each in told(call)} == {str(last)}
 
 
 @ON_SQLITE

@@ -54,6 +54,9 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     from granian.log import LogLevels
     from granian.server import Server
 
+    from ebill.web import refuse_settings
+
+    refuse_settings()
     file = bookfile.path()
     book = bookfile.load(file).book
     _refuse_taken(host, port)

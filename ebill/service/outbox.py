@@ -169,7 +169,7 @@ def _made(store: Store, user_id: str, found: Due, as_of: date, by: By) -> tuple[
         if not new:
             write.unchanged()
             return 0, 0
-        items = [_item(reminder, names=found.choice.names) for reminder in new]
+        items = [_item(reminder, as_of, names=found.choice.names) for reminder in new]
         parts = [items[start : start + IN_A_MESSAGE] for start in range(0, len(items), IN_A_MESSAGE)]
         messages = [_message(user_id, channel, part, by.at) for channel in found.channels for part in parts]
         kept.remember(write.connection, user_id, [reminder.key for reminder in new], by.at)
@@ -183,14 +183,15 @@ def _made(store: Store, user_id: str, found: Due, as_of: date, by: By) -> tuple[
         return len(new), len(messages)
 
 
-def _item(reminder: Reminder, *, names: bool) -> dict[str, Any]:
-    """Give what is told of a reminder."""
+def _item(reminder: Reminder, as_of: date, *, names: bool) -> dict[str, Any]:
+    """Give what is told of a reminder; the days that are left are counted from the day it was made for."""
     of = reminder.deadline
     named = {"client_name": of.client_name, "account_name": of.account_name} if names else {}
     return {
         "date": of.date.isoformat(),
         "kind": of.kind,
         "lead_days": reminder.lead_days,
+        "days_left": (of.date - as_of).days,
         "client_id": of.client_id,
         "account_id": of.account_id,
         **named,

@@ -63,7 +63,7 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
     address by which others reach the service; unset: as each request came).
     """
-    sending.networks()
+    refuse_settings()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
     store = store or Store(engine.url())
@@ -102,6 +102,12 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     pages.register(app, file, store, _document())
     refuse_undeclared(app)
     return app
+
+
+def refuse_settings() -> None:
+    """Raise SettingRefused for a setting that cannot be meant."""
+    sending.networks()
+    public_url()
 
 
 def public_url() -> str | None:
