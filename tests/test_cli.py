@@ -99,8 +99,9 @@ def test_a_move_is_explained() -> None:
     assert "moved from Sat 2026-08-01 by roll: 2026-08-01 is no business day of XFED: Saturday" in output
 
 
-def test_months_without_an_invoice_are_named() -> None:
-    output = said("schedule", "--state=PA", "--from=2026-06", "--months=3", "--rule=skip_coverage_months=7,8")
+@pytest.mark.parametrize("months", ["7,8", "[7, 8]"])
+def test_months_without_an_invoice_are_named(months: str) -> None:
+    output = said("schedule", "--state=PA", "--from=2026-06", "--months=3", f"--rule=skip_coverage_months={months}")
     assert "2026-07  not billed: no invoice for July, August\n" in output
     assert "2026-08  not billed: no invoice for July, August\n" in output
 

@@ -585,3 +585,20 @@ def test_a_change_is_recorded_no_earlier_than_the_one_before(filled: Store) -> N
     earlier = AT - timedelta(days=400)
     change_client(filled, CLIENT | {"name": "Later"}, Precondition(1), at=earlier)
     assert read_client(filled)[0]["name"] == "Later"
+
+
+def test_a_month_without_an_invoice_says_why_by_the_accounts_own_bounds(filled: Store) -> None:
+    put_client(filled, "MOVED", bills_here_since="2026-10", first_coverage_month="2026-08")
+    put_account(filled, "A", "MOVED")
+    put_account(filled, "B", "MOVED", last_coverage_month="2026-08")
+    whole, ended = schedules(filled, "MOVED", first="2026-07", months=4)["bill_accounts"]
+    elsewhere = [each["coverage_month"] for each in whole["invoices"] if each["standing"] == "billed_elsewhere"]
+    assert elsewhere == ["2026-08", "2026-09"]
+    assert {each["coverage_month"]: each["reason"] for each in whole["not_billed"]} == {
+        "2026-07": "before the first coverage month, 2026-08"
+    }
+    assert {each["coverage_month"]: each["reason"] for each in ended["not_billed"]} == {
+        "2026-07": "before the first coverage month, 2026-08",
+        "2026-09": "after the last coverage month, 2026-08",
+        "2026-10": "after the last coverage month, 2026-08",
+    }

@@ -116,7 +116,11 @@ def _rules(texts: tuple[str, ...], faults: list[Fault]) -> dict[str, Any]:
         if not isinstance(table, dict) or name in table:
             faults.append(Fault(pointer("rules", *path.split(".", 1)), "is given twice"))
             continue
-        table[name] = [fitting(each) for each in value.split(",") if each] if kind in LISTS else fitting(value)
+        table[name] = (
+            [fitting(each.strip()) for each in value.strip("[]").split(",") if each]
+            if kind in LISTS
+            else fitting(value)
+        )
     return rules
 
 

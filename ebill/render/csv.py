@@ -15,7 +15,7 @@ from ebill.schedule import DATE_NAMES
 
 PIECE: Final = 1000
 """Rows written together."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\0")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def cell(value: object) -> object:

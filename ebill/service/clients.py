@@ -348,7 +348,11 @@ def _scheduled(
             *found,
         ],
     }
-    unbilled = [month for month in not_billed(life, rows) if month["coverage_month"] not in elsewhere]
+    first_month = account.first_coverage_month or client.first_coverage_month
+    last_month = account.last_coverage_month or client.last_coverage_month
+    unbilled = [
+        month for month in not_billed(life, rows, first_month, last_month) if month["coverage_month"] not in elsewhere
+    ]
     return {**answer, "not_billed": unbilled} if unbilled else answer
 
 

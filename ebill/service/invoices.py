@@ -98,20 +98,29 @@ def _explained(life: Life, row: int) -> dict[DateName, Explanation | None]:
     return cast("dict[DateName, Explanation | None]", found)
 
 
-def not_billed(life: Life, rows: slice) -> list[NotBilledMonth]:
-    """Give the months of a slice of rows that have no invoice, and why."""
-    first, last = life.first_coverage_month, life.last_coverage_month
+def not_billed(life: Life, rows: slice, first: str | None = None, last: str | None = None) -> list[NotBilledMonth]:
+    """Give the months of a slice of rows that have no invoice, and why.
+
+    `first` and `last` are the account's own, where that matters: months between them that its life does not begin with
+    were billed elsewhere, and are left out.
+    """
+    begins, ends = life.first_coverage_month, life.last_coverage_month
+    first = first if first or begins is None else str(begins)
+    last = last if last or ends is None else str(ends)
     found: list[NotBilledMonth] = []
     for row in range(rows.start, rows.stop):
-        if not life.schedule.billed[row]:
-            month = life.month(row)
-            if first is not None and month < str(first):
-                reason = f"before the first coverage month, {first}"
-            elif last is not None and month > str(last):
-                reason = f"after the last coverage month, {last}"
-            else:
-                reason = str(life.at(row)[0].rows["skip_coverage_months"].rule)
-            found.append({"coverage_month": month, "reason": reason})
+        if life.schedule.billed[row]:
+            continue
+        month = life.month(row)
+        if first is not None and month < first:
+            reason = f"before the first coverage month, {first}"
+        elif last is not None and month > last:
+            reason = f"after the last coverage month, {last}"
+        elif begins is not None and month < str(begins):
+            continue
+        else:
+            reason = str(life.at(row)[0].rows["skip_coverage_months"].rule)
+        found.append({"coverage_month": month, "reason": reason})
     return found
 
 

@@ -48,7 +48,7 @@ COLUMNS: Final = tuple(dict.fromkeys(("record", "client_id", *(name for part in 
 FLAGS: Final = frozenset({"assumed", "retroactive", "withdrawn"})
 NO_MONTH: Final = "none"
 """Stands for a list of no months, where an empty cell is *as the client has it*."""
-_GUARDED: Final = re.compile("'* *[=+\\-@\t\r\0]")
+_GUARDED: Final = re.compile("'* *[=+\\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
 
 
 @dataclass(frozen=True, slots=True)
