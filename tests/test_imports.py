@@ -612,7 +612,8 @@ def test_an_export_imported_into_an_empty_store_gives_the_same_schedules(
         other.close()
 
 
-NAMES = ["=1+1", "+1", "-1", "@x", "\uff1d1+1", " =1", "'=1", "''-", "'t Hooft", "'", "a=b", "a'", '"', "a,b", "Zoë", "-"]
+NAMES = ["=1+1", "+1", "-1", "@x", "\uff1d1+1"]
+NAMES += [" =1", "'=1", "''-", "'t Hooft", "'", "a=b", "a'", '"', "a,b", "Zoë", "-"]
 
 
 def test_a_cell_that_a_spreadsheet_would_compute_is_written_as_text_and_read_as_it_was(peopled: Store) -> None:
@@ -630,6 +631,7 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_written_as_text_and_read_as_
         "'+1",
         "'-1",
         "'@x",
+        "'\uff1d1+1",
         "' =1",
         "''=1",
         "'''-",
