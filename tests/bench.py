@@ -33,16 +33,19 @@ from werkzeug.test import EnvironBuilder
 
 from ebill import access, batch, bookfile, questions, service
 from ebill.dates import DAY
+from ebill.deadlines import Kind
 from ebill.reading import read
 from ebill.render.json import encode
 from ebill.rulebook import RuleBook, Scope, entered
 from ebill.rules import DayOfMonth, DaysBeforeDue, GraceDays, PayBy, Rule
-from ebill.service import deadlines, imports
+from ebill.service import deadlines, feeds, imports
 from ebill.service.books import book_effect, dossiers
+from ebill.service.calendars import namespace
 from ebill.store import clients, many, people
 from ebill.store.audit import By
 from ebill.store.clients import Account
 from ebill.store.engine import Store
+from ebill.store.feeds import Feed
 from ebill.store.people import User
 from tests import crowd
 from tests.stores import QUICK, postgresql
@@ -520,6 +523,7 @@ def deadline_list(book: RuleBook) -> None:
             store.upgrade()
             crowd.crowd(store)
             first_page(name, store, book)
+            feed_of_many(name, store, book)
             store.close()
 
 
@@ -547,6 +551,30 @@ def first_page(name: str, store: Store, book: RuleBook) -> None:
     taken = in_turn({"account rows alone": (fetch, 1), "first page": (page, 1)}, rounds=15)
     for what, value in taken.items():
         print(f"  {what:20} {value * 1e3:7.1f} ms   {value / taken['account rows alone']:5.2f} x")
+
+
+def feed_of_many(name: str, store: Store, book: RuleBook) -> None:
+    """Time a calendar feed of some events, and of as many as it takes, and see what memory each needs."""
+    few: frozenset[Kind] = frozenset({"due"})
+    for kinds in (few, None):
+        with store.reading() as connection:
+            user = people.user(connection, "pat")
+            if user is None:
+                raise LookupError("pat")
+            sought = deadlines.Sought(NOW.date(), NOW.date() + timedelta(days=40), kinds)
+            begun = deadlines.begin(connection, book, user, sought)
+        feed = Feed("f" * 16, "pat", "All", None, None, None, None, False, 0, 40, NOW, NOW + timedelta(days=99))
+        fetch = feeds.Fetch(feed, begun, feeds.Edition((), NOW), namespace(bytes(32)), NOW)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        began = time.perf_counter()
+        written = feeds.written(fetch, store.reading())
+        wall = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        written.body.close()
+        print(
+            f"  a feed of {len(fetch.edition.changes.uids):,} events on {name}: {wall:5.2f} s, "
+            f"{written.size / 1e6:4.1f} MB; peak memory {peak} MB, before {before} MB"
+        )
 
 
 def main() -> None:
