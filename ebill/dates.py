@@ -154,9 +154,9 @@ class Calendar:
         self._closed = {day: closed[day] for day in sorted(closed)}
         self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
         every = np.arange(self._first, self._last + 1)
-        is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, np.array(list(self._closed), DAY))
+        is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, as_days(list(self._closed)))
         self._is_open: Flags = is_open
-        self._before = np.cumsum(is_open, dtype=np.int32) - is_open
+        self._before = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
         self._open_days: Days = np.append(every[is_open], NO_DAY)
 

@@ -413,6 +413,9 @@ def check_bounds(calendar: Calendar) -> None:
     assert np.isnat(calendar.shift(first, -1))  # out on the far side
     assert np.isnat(calendar.shift(before, 1))  # in from the far side, out on the near one
     assert np.isnat(calendar.shift(after, -1))
+    for count in range(1, 60):  # beyond the last by any number, and before the first
+        assert np.isnat(calendar.shift(np.array([last]), count)).all()
+        assert np.isnat(calendar.shift(np.array([first]), -count)).all()
 
 
 def test_a_calendar_refuses_what_it_does_not_know_going_in_and_coming_out() -> None:
