@@ -156,7 +156,7 @@ class Calendar:
         every = np.arange(self._first, self._last + 1)
         is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, as_days(list(self._closed)))
         self._is_open: Flags = is_open
-        self._before = np.cumsum(is_open) - is_open
+        self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
         self._open_days: Days = np.append(every[is_open], NO_DAY)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -150,8 +150,7 @@ class Schedule:
 
     def row(self, month: np.datetime64) -> int:
         """Give the row of a coverage month."""
-        row: int = (month - self.first).item()
-        return row
+        return cast(int, (month - self.first).item())
 
     @cached_property
     def unknown(self) -> Flags:
