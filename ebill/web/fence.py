@@ -53,10 +53,10 @@ class Fence:
         began = time.perf_counter()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            own = {name for name, _ in headers}
+            own = _NAMES.intersection([name for name, _ in headers])
             signed = environ.get(SIGNED)
             ours = HEADERS if signed is None else SIGNED_HEADERS
-            headers += ours if own.isdisjoint(_NAMES) else [each for each in ours if each[0] not in own]
+            headers += [each for each in ours if each[0] not in own] if own else ours
             headers.append(("X-Request-Id", request_id))
             log(
                 "request",

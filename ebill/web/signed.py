@@ -99,7 +99,8 @@ class SignedIn:
         def answer(**path: str) -> Response:
             environ = request.environ
             token, book, now = bearer(environ), self.books.book, datetime.now(UTC)
-            given = self._steady_answer(token, book, now, route, path) if route.steady else None
+            asked = _same(environ, book, now, route, path) if route.steady else ()
+            given = self._steady_answer(environ, token, now, route, path, asked) if route.steady else None
             if given is not None:
                 return respond(given)
             if route.steady and "known_at" in environ.get("QUERY_STRING", ""):
@@ -111,7 +112,7 @@ class SignedIn:
                 answered = route.view(Signed(book, now, user, connection, path, query, self.seal))
             given = _given(answered.finish(self.store.reading()) if isinstance(answered, Later) else answered)
             if route.steady:
-                given = self._keep(_same(book, now, route, path), state, given)
+                given = self._keep(asked, state, given)
             self._note(token_id, now)
             if given.whole and given.version and conditions.is_known(environ, given.version):
                 return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": conditions.tag(given.version)})
@@ -152,7 +153,13 @@ class SignedIn:
         return answer
 
     def _steady_answer(
-        self, token: str, book: RuleBook, now: datetime, route: Route, path: Mapping[str, str]
+        self,
+        environ: dict[str, Any],
+        token: str,
+        now: datetime,
+        route: Route,
+        path: Mapping[str, str],
+        asked: tuple[Any, ...],
     ) -> Given | None:
         """Give an answer that was kept, or None: found by who asks, whether they may, and the state of the client.
 
@@ -160,10 +167,10 @@ class SignedIn:
         """
         with self.store.glancing() as glance:
             user, token_id, state = admit(glance, token, now, route, path)
-        kept = self.steady.get(_same(book, now, route, path))
+        kept = self.steady.get(asked)
         if kept is None or kept[0] != state:
             return None
-        request.environ[SIGNED] = user.user_id
+        environ[SIGNED] = user.user_id
         self._note(token_id, now)
         return kept[1]
 
@@ -247,10 +254,11 @@ def respond(given: Given) -> Response:
     return Response(encode(given.body), given.status, headers, content_type="application/json")
 
 
-def _same(book: RuleBook, now: datetime, route: Route, path: Mapping[str, str]) -> tuple[Any, ...]:
+def _same(
+    environ: dict[str, Any], book: RuleBook, now: datetime, route: Route, path: Mapping[str, str]
+) -> tuple[Any, ...]:
     """Give all that a steady answer depends on, but for the state of the client."""
-    query = request.environ.get("QUERY_STRING", "")
-    return (route.operation, *path.values(), query, book.version, quarter(now))
+    return (route.operation, *path.values(), environ.get("QUERY_STRING", ""), book.version, quarter(now))
 
 
 def _given(answer: Any) -> Given:
