@@ -23,13 +23,14 @@ from ebill.service import calendars, deadlines
 from ebill.service import feeds as service
 from ebill.service.calendars import namespace
 from ebill.service.deadlines import Begun, Deadline, Found
+from ebill.settings import public_url
 from ebill.store import feeds, people
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.feeds import Feed, Said
 from ebill.store.people import User
 from ebill.store.tables import audit, metadata
-from ebill.web import create_app, public_url, signed
+from ebill.web import create_app, signed
 from ebill.web import feeds as views
 from tests.records import changing
 from tests.world import ACME, NEVER, UNKNOWN, ZENITH, Door, book_file, door

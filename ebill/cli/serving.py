@@ -11,7 +11,7 @@ from multiprocessing import Process
 
 import click
 
-from ebill import bookfile, demo
+from ebill import bookfile, demo, sending, settings
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store import engine
@@ -54,9 +54,8 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     from granian.log import LogLevels
     from granian.server import Server
 
-    from ebill.web import refuse_settings
-
-    refuse_settings()
+    settings.public_url()
+    sending.networks()
     file = bookfile.path()
     book = bookfile.load(file).book
     _refuse_taken(host, port)

@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -29,8 +28,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile, sending
-from ebill.errors import SettingRefused
+from ebill import bookfile, sending, settings
 from ebill.render.json import encode
 from ebill.store import engine
 from ebill.store.engine import Store
@@ -63,7 +61,7 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
     address by which others reach the service; unset: as each request came).
     """
-    refuse_settings()
+    sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
     store = store or Store(engine.url())
@@ -75,7 +73,7 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     app.config["TRUSTED_HOSTS"] = [
         host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()
     ] or None
-    app.config["PUBLIC_URL"] = public_url()
+    app.config["PUBLIC_URL"] = settings.public_url()
     app.before_request(reading.refuse_ambiguous)
     problems.register(app)
     signed = SignedIn(store, file)
@@ -102,23 +100,6 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     pages.register(app, file, store, _document())
     refuse_undeclared(app)
     return app
-
-
-def refuse_settings() -> None:
-    """Raise SettingRefused for a setting that cannot be meant."""
-    sending.networks()
-    public_url()
-
-
-def public_url() -> str | None:
-    """Read `EBILL_PUBLIC_URL`, without a slash at its end; None where it is not set. Raises SettingRefused."""
-    text = os.environ.get("EBILL_PUBLIC_URL", "")
-    if text and not _PUBLIC_URL.fullmatch(text):
-        raise SettingRefused("EBILL_PUBLIC_URL", "must be an address such as https://ebill.example.com")
-    return text.rstrip("/") or None
-
-
-_PUBLIC_URL: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
 
 
 @cache
