@@ -34,7 +34,7 @@ from ebill.errors import SettingRefused
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
-Verdict = Literal["delivered", "again", "refused", "gone"]
+Verdict = Literal["delivered", "again", "away", "refused", "gone"]
 
 SECONDS: Final = 20.0
 """How long a send may take, from its first byte to the last."""
@@ -50,7 +50,7 @@ _SECRET_BYTES: Final = 32
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-EMAIL_PATTERN: Final = rf"^{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*$"
+EMAIL_PATTERN: Final = rf"^(?!.*=\?){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*$"
 _EMAIL: Final = re.compile(EMAIL_PATTERN)
 _SIGN: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})"
 URL_PATTERN: Final = (
@@ -90,6 +90,8 @@ class Url(NamedTuple):
 
 class Outcome(NamedTuple):
     """What became of a send: `again` may do later, `after` what the other side asked for; `gone` wants no more ever.
+
+    Who is `away` gave no answer at all: whatever else is sent there just now will fare no better.
 
     `detail` is in our words: nothing that the other side said is in it.
     """
@@ -160,7 +162,7 @@ def mail_server() -> MailServer | None:
 
 
 def is_email(text: str) -> bool:
-    """Tell whether a text is an address that we send mail to: ASCII, unquoted, and a domain by name."""
+    """Tell whether a text is an address that we send mail to: ASCII, unquoted, not encoded, and a domain by name."""
     local = text.rpartition("@")[0]
     return len(text) <= EMAIL_MOST and len(local) <= 64 and _EMAIL.fullmatch(text) is not None
 
@@ -255,7 +257,7 @@ def send_mail(server: MailServer, mail: EmailMessage, to: str) -> Outcome:
     except smtplib.SMTPResponseException as error:
         return Outcome("again", f"the mail server answered {error.smtp_code}")
     except (OSError, UnicodeError) as error:
-        return Outcome("again", f"the mail server: {_why(error)}")
+        return Outcome("away", f"the mail server: {_why(error)}")
     return DELIVERED
 
 
@@ -306,10 +308,12 @@ def call(text: str, secret: str, message_id: str, body: bytes, at: datetime, all
     try:
         url = read_url(text, allowed)
         addresses = _resolved(url, allowed)
-        with _connected(addresses) as plain, _bounded(plain):
-            return _called(url, plain, secret, message_id, body, at)
+        with _connected(addresses) as plain, _bounded(plain) as was_cut:
+            outcome = _called(url, plain, secret, message_id, body, at)
+        is_away = was_cut.is_set() and outcome.verdict == "again"
+        return outcome._replace(verdict="away") if is_away else outcome
     except (OSError, HTTPException) as error:  # first: a certificate that is not trusted is a ValueError besides
-        return Outcome("again", _why(error))
+        return Outcome("away", _why(error))
     except ValueError as error:
         return Outcome("again", f"its address {error}")
 
@@ -362,6 +366,9 @@ def _called(url: Url, plain: socket.socket, secret: str, message_id: str, body: 
         connection.sock = secured
         connection.request("POST", url.path, body, headers)
         answer = connection.getresponse()
+        while answer.status < HTTPStatus.OK and answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            answer.headers = None  # type: ignore[assignment]  # so it reads on: of these it knows no other than 100
+            answer.begin()
         connection.close()
         return _told(answer, at)
 
@@ -398,21 +405,22 @@ def _trust() -> ssl.SSLContext:
 
 
 @contextmanager
-def _bounded(connection: socket.socket) -> Iterator[None]:
+def _bounded(connection: socket.socket) -> Iterator[threading.Event]:
     """Cut a connection off after `SECONDS`: a timeout alone begins anew with each byte that comes."""
-    same = connection.dup()  # TLS takes the first one over
-    timer = threading.Timer(SECONDS, _cut, [same])
+    same, was_cut = connection.dup(), threading.Event()  # TLS takes the first one over
+    timer = threading.Timer(SECONDS, _cut, [same, was_cut])
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield was_cut
     finally:
         timer.cancel()
         timer.join()
         same.close()
 
 
-def _cut(connection: socket.socket) -> None:
+def _cut(connection: socket.socket, was_cut: threading.Event) -> None:
+    was_cut.set()
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

@@ -54,7 +54,11 @@ class Hook:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the caller died of it
+                    self.close_connection = True
+                    return
                 call = Call(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                 hook.calls.append(call)
                 status, headers = hook.answer(call)

@@ -102,8 +102,7 @@ def _run(url: str, at: datetime) -> None:
     store, book = Store(url), book_file().book
     for _ in range(20):
         try:
-            outbox.make(store, book, at.date(), "command", lambda: at)
-            outbox.deliver(store, outbox.ways(store), "command", lambda: at)
+            outbox.remind(store, book, outbox.ways(store), at.date(), "command", lambda: at)
         except StoreUnavailable:
             continue
         return

@@ -6,11 +6,13 @@ import hmac
 import json
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
@@ -23,7 +25,7 @@ from ebill.errors import SettingRefused, StoreUnavailable, UserNotFound
 from ebill.sending import Outcome
 from ebill.service import outbox, payments
 from ebill.service import reminders as service
-from ebill.service.outbox import ATTEMPTS, Made, Sent
+from ebill.service.outbox import ATTEMPTS, LIFE, Made, Sent
 from ebill.store import clients, people
 from ebill.store import reminders as kept
 from ebill.store.audit import By
@@ -75,14 +77,32 @@ class Installed:
         self.secrets |= {user_id: found["webhook_secret"]} if "webhook_secret" in found else {}
         return found
 
+    def pay(self, account_id: str = "MAIN", paid_at: str = "2031-08-20") -> None:
+        with self.store.writing(By("setup", self.at)) as write:
+            body = {"coverage_month": "2031-09", "paid_at": paid_at}
+            user = people.user(write.connection, PAT)
+            assert user is not None
+            payments.record(write, book_file().book, user, ACME, account_id, body)
+
+    def move(self, to: str) -> None:
+        body = {"coverage_month": "2031-09", "due_date": to, "reason": "a fair", "retroactive": True}
+        path = f"/v1/clients/{ACME}/bill-accounts/MAIN/exceptions"
+        assert self.door.ask("manager", "POST", path, body, {"Idempotency-Key": uuid4().hex}).status_code == 201
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(each["account_id"], each["date"]) for call in self.hook.calls for each in told(call)]
+
     def run(self, as_of: date | None = None, store: Store | None = None) -> tuple[Made, Sent]:
         opened = store or self.store
-        made = outbox.make(opened, book_file().book, as_of or self.at.date(), "command", lambda: self.at)
-        return made, self.deliver(opened)
+        by = as_of or self.at.date()
+        return outbox.remind(opened, book_file().book, outbox.ways(opened), by, "command", lambda: self.at)
+
+    def make(self, as_of: date | None = None) -> Made:
+        return outbox.make(self.store, book_file().book, as_of or self.at.date(), "command", lambda: self.at)
 
     def deliver(self, store: Store | None = None) -> Sent:
         opened = store or self.store
-        return outbox.deliver(opened, outbox.ways(opened), "command", lambda: self.at)
+        return outbox.deliver(opened, book_file().book, outbox.ways(opened), "command", lambda: self.at)
 
     def messages(self) -> list[Message]:
         with self.store.reading() as connection:
@@ -289,20 +309,41 @@ def test_a_date_that_moves_is_reminded_of_anew(installed: Installed) -> None:
     installed.choose(due=[7])
     installed.target()
     installed.run()
-    body = {"coverage_month": "2031-09", "due_date": "2031-08-30", "reason": "a fair", "retroactive": True}
-    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/exceptions"
-    assert installed.door.ask("manager", "POST", path, body, {"Idempotency-Key": "x"}).status_code == 201
+    installed.move("2031-08-30")
     assert installed.run(TODAY + DAY)[0].reminders == 1
     assert installed.made()[0] == Key(date(2031, 8, 30), ACME, "MAIN", "2031-09", "due", 7)
 
 
 @ON_SQLITE
+def test_a_date_that_moves_away_and_back_is_reminded_of_anew(installed: Installed) -> None:
+    installed.choose()
+    installed.target()
+    installed.run()
+    for day in ("2031-08-30", "2031-09-01"):
+        installed.move(day)
+        made, sent = installed.run()
+        assert (made, counts(sent)) == (Made(1, 1, 0), (1, 0, 0, 0))
+        assert installed.told()[-1] == ("MAIN", day)
+    assert installed.run()[0] == Made(0, 0, 0)
+    assert [key.day for key in installed.made()] == [DUE, DUE]
+
+
+@ON_SQLITE
+def test_a_channel_is_told_what_it_has_not_told_yet(installed: Installed) -> None:
+    installed.choose()
+    installed.target()
+    installed.run()
+    installed.target(email="pat@example.org")
+    assert installed.run()[0] == Made(2, 1, 0)
+    installed.target(email="pat@example.org", webhook_url=installed.hook.url)
+    assert installed.run()[0] == Made(0, 0, 0)
+    assert (len(installed.hook.calls), len(installed.mail.contents)) == (1, 1)
+
+
+@ON_SQLITE
 def test_what_is_paid_is_reminded_of_by_its_posting_alone(installed: Installed) -> None:
-    with installed.store.writing(By("setup", NOW - 5 * DAY)) as write:
-        body = {"coverage_month": "2031-09", "paid_at": "2031-08-20"}
-        user = people.user(write.connection, PAT)
-        assert user is not None
-        payments.record(write, book_file().book, user, ACME, "MAIN", body)
+    installed.at = NOW - 5 * DAY
+    installed.pay()
     installed.choose(due=[60], grace_end=[60], recommended_pay_by=[60], safe_pay_by=[60], posts_by=[60])
     installed.target()
     for day in (date(2031, 8, 20), date(2031, 8, 25), DUE):
@@ -453,10 +494,17 @@ def test_a_hostile_name_says_nothing_but_itself(installed: Installed, name: str)
 def test_many_reminders_are_split(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "IN_A_MESSAGE", 3)
     monkeypatch.setattr(outbox, "AT_ONCE", 6)
+    looked_up = []
+
+    def still_due(*given: Any) -> Any:
+        looked_up.append(given)
+        return service.still_due(*given)
+
+    monkeypatch.setattr(outbox, "still_due", still_due)
     installed.choose("admin", due=[60], generation=[60])
     installed.target("ada-admin", webhook_url=installed.hook.url, email="ada@example.org")
     made, sent = installed.run()
-    assert made == Made(16, 12, 0)
+    assert (made, len(looked_up)) == (Made(32, 12, 0), 1)
     assert counts(sent) == (12, 0, 0, 0)
     assert sorted(len(told(call)) for call in installed.hook.calls) == [1, 3, 3, 3, 3, 3]
     assert len({json.dumps(each) for call in installed.hook.calls for each in told(call)}) == 16
@@ -514,12 +562,30 @@ def test_a_message_is_given_up_in_the_end(installed: Installed, step: timedelta)
     while installed.one().next_attempt_at is not None:
         installed.at = max(installed.one().next_attempt_at or NOW, installed.at + step)
         found.append(counts(installed.deliver()))
-    attempts = 4 if step else ATTEMPTS
-    assert found == [(0, 1, 0, 0)] * (attempts - 1) + [(0, 0, 1, 0)]
-    assert timedelta(days=1.5) < installed.at - NOW <= timedelta(days=4)
-    assert installed.one().last_error == "it answered 500"
+    assert found == [(0, 1, 0, 0)] * (len(found) - 1) + [(0, 0, 1, 0)]
+    assert len(found) == 4 if step else 12 <= len(found) < ATTEMPTS / 2
+    assert LIFE <= installed.at - NOW <= LIFE + outbox.LONGEST_WAIT * 1.2
+    given_up = installed.one()
+    assert given_up.last_error == "it answered 500"
     assert actions(installed.store)[-1] == "give_up_message"
-    assert counts(installed.run()[1]) == (0, 0, 0, 0)
+    installed.hook.answer = lambda _: (204, {})
+    made, sent = installed.run()
+    assert (made.reminders, counts(sent)) == (2, (1, 0, 0, 0))
+    assert installed.hook.calls[-1].message_id != given_up.message_id
+
+
+@ON_SQLITE
+def test_a_weekend_without_a_receiver_costs_no_message(installed: Installed) -> None:
+    installed.hook.answer = lambda _: (500, {})
+    installed.choose()
+    installed.target()
+    installed.run()
+    while installed.at < NOW + timedelta(hours=70):
+        assert counts(installed.run()[1])[2:] == (0, 0)
+        installed.at = installed.one().next_attempt_at or NOW
+    installed.hook.answer = lambda _: (204, {})
+    assert counts(installed.run()[1]) == (1, 0, 0, 0)
+    assert len({call.message_id for call in installed.hook.calls}) == 1
 
 
 def test_a_webhook_that_is_gone_is_called_no_more_until_it_is_given_again(installed: Installed) -> None:
@@ -533,9 +599,38 @@ def test_a_webhook_that_is_gone_is_called_no_more_until_it_is_given_again(instal
     assert installed.run(TODAY + DAY)[0].reminders == 0
     installed.hook.answer = lambda _: (204, {})
     assert "webhook_secret" not in installed.target()
-    made, sent = installed.run(TODAY + 2 * DAY)
-    assert (made.reminders, counts(sent)) == (2, (1, 0, 0, 0))
+    for day in (TODAY, TODAY + 2 * DAY):
+        made, sent = installed.run(day)
+        assert (made.reminders, counts(sent)) == (2, (1, 0, 0, 0))
     assert verified(installed.hook.calls[-1], secret)
+
+
+@ON_SQLITE
+def test_a_webhook_that_is_given_again_while_it_says_it_is_gone_is_not(installed: Installed) -> None:
+    def answer(_: Call) -> tuple[int, Mapping[str, str]]:
+        installed.target()
+        return 410, {}
+
+    installed.choose()
+    installed.target()
+    installed.hook.answer = answer
+    assert counts(installed.run()[1]) == (0, 0, 1, 0)
+    installed.hook.answer = lambda _: (204, {})
+    assert counts(installed.run()[1]) == (1, 0, 0, 0)
+
+
+@ON_SQLITE
+def test_what_a_mail_server_refused_comes_when_the_address_is_given_again(installed: Installed) -> None:
+    installed.mail.refused["pat@example.org"] = "550 no"
+    installed.choose()
+    installed.target(email="pat@example.org")
+    assert counts(installed.run()[1]) == (0, 0, 1, 0)
+    installed.mail.refused.clear()
+    assert installed.run()[0] == Made(0, 0, 0)
+    installed.target(email="pat@example.org")
+    assert counts(installed.run()[1]) == (1, 0, 0, 0)
+    installed.target(email="pat@example.org")
+    assert installed.run()[0] == Made(0, 0, 0)
 
 
 @ON_SQLITE
@@ -579,12 +674,64 @@ def test_a_target_that_fails_or_hangs_stops_no_other(installed: Installed, monke
 
 
 @ON_SQLITE
+def test_who_is_away_is_tried_no_more_in_a_run_and_its_messages_stay(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "PATIENCE", 0.5)
+    monkeypatch.setattr(outbox, "IN_A_MESSAGE", 1)
+    is_over = threading.Event()
+    installed.hook.answer = lambda _: (204 if is_over.wait(5) else 500, {})
+    installed.choose("admin", due=[60])
+    installed.target("ada-admin")
+    installed.choose()
+    installed.target(email="pat@example.org")
+    began = time.monotonic()
+    made, sent = installed.run()
+    assert time.monotonic() - began < 3
+    is_over.set()
+    assert made.messages > 8
+    assert counts(sent) == (2, 2, 0, 0)
+    assert sent.is_whole
+    assert f"{made.messages - 4} more to be tried by the next run" in sent.troubles[-1]
+    left = [message for message in installed.messages() if message.attempts == 0]
+    assert {message.next_attempt_at for message in left} == {NOW}
+    assert counts(installed.deliver()) == (len(left), 0, 0, 0) == (made.messages - 4, 0, 0, 0)
+
+
+@ON_SQLITE
+def test_webhooks_that_hang_keep_no_mail_back(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "PATIENCE", 2)
+    monkeypatch.setattr(outbox, "IN_A_MESSAGE", 1)
+
+    def answer(_: Call) -> tuple[int, Mapping[str, str]]:
+        until = time.monotonic() + 4
+        while not installed.mail.contents and time.monotonic() < until:
+            time.sleep(0.005)
+        return 204, {}
+
+    installed.hook.answer = answer
+    for actor, user_id in (("manager", "nora-north"), ("admin", "ada-admin"), ("quinn", "quinn-quartz"),
+                           ("other manager", "sam-south")):  # fmt: skip
+        installed.choose(actor, due=[60])
+        installed.target(user_id)
+    installed.make()
+    installed.at += timedelta(seconds=1)
+    installed.choose()
+    installed.target(email="pat@example.org")
+    made, sent = installed.run()
+    assert made == Made(2, 2, 0)
+    assert (sent.again, sent.troubles) == (0, [])
+    assert len(installed.hook.calls) > 8
+
+
+@ON_SQLITE
 def test_a_run_is_over_when_its_time_is_up(installed: Installed) -> None:
     installed.choose()
     installed.target()
-    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    installed.make()
     ticks = iter(NOW + outbox.RUN * count for count in range(100))
-    sent = outbox.deliver(installed.store, outbox.ways(installed.store), "command", lambda: next(ticks))
+    ways = outbox.ways(installed.store)
+    sent = outbox.deliver(installed.store, book_file().book, ways, "command", lambda: next(ticks))
     assert (counts(sent), sent.is_whole) == ((0, 0, 0, 0), False)
     assert counts(installed.deliver()) == (1, 0, 0, 0)
 
@@ -613,20 +760,22 @@ def test_a_crash_between_sending_and_noting_sends_the_same_again_after_the_lease
 def test_a_message_that_every_run_dies_of_is_given_up(installed: Installed) -> None:
     installed.choose()
     installed.target()
-    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    installed.make()
     for _ in range(ATTEMPTS):
         with installed.store.noting() as connection:
-            assert kept.take(connection, kept.due(connection, installed.at, 1)[0], installed.at)
+            assert kept.take(connection, kept.due(connection, installed.at)[0].message_id, installed.at)
         installed.at += LEASE
-    assert counts(installed.deliver()) == (0, 0, 0, 1)
+    assert counts(installed.deliver()) == (0, 0, 1, 0)
     assert installed.one().given_up_at == installed.at
-    assert installed.hook.calls == []
+    assert actions(installed.store)[-1] == "give_up_message"
+    assert (installed.hook.calls, installed.made()) == ([], [])
+    assert counts(installed.run()[1]) == (1, 0, 0, 0)
 
 
 def test_what_comes_to_light_after_the_lease_takes_nothing_back(installed: Installed) -> None:
     installed.choose()
     installed.target()
-    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    installed.make()
     message_id = installed.one().message_id
     with installed.store.noting() as connection:
         first = kept.take(connection, message_id, NOW)
@@ -635,9 +784,10 @@ def test_what_comes_to_light_after_the_lease_takes_nothing_back(installed: Insta
     assert first is not None
     assert second is not None
     with installed.store.noting() as connection:
-        kept.give_up(connection, first, NOW, "late")
+        assert not kept.give_up(connection, first, NOW, "late", forget=True)
         kept.try_again(connection, first, NOW, "late")
     assert installed.one() == second
+    assert len(installed.made()) == 2
     with installed.store.noting() as connection:
         kept.delivered(connection, first, NOW)
         kept.try_again(connection, second, NOW, "late")
@@ -650,7 +800,7 @@ def test_changes_are_tried_again_while_the_store_is_busy(installed: Installed, m
 
     def busy(*given: Any) -> None:
         calls.append(given)
-        if len(calls) < outbox.TRIES:
+        if len(calls) < 12:
             raise StoreUnavailable
         right(*given)
 
@@ -661,21 +811,116 @@ def test_changes_are_tried_again_while_the_store_is_busy(installed: Installed, m
     assert installed.one().delivered_at == NOW
 
 
-# What somebody may not see any more
+# What does not hold any more
 
 
-def test_a_client_that_is_not_open_any_more_is_left_out_and_the_rest_is_a_new_message(installed: Installed) -> None:
+def test_what_was_paid_meanwhile_is_withdrawn_and_the_rest_comes_in_a_new_message(installed: Installed) -> None:
+    installed.choose()
+    installed.target(email="pat@example.org", webhook_url=installed.hook.url)
+    installed.make()
+    before = {message.message_id for message in installed.messages()}
+    installed.pay()
+    made, sent = installed.run()
+    assert (made, counts(sent)) == (Made(2, 2, 0), (2, 0, 0, 2))
+    assert installed.told() == [("COBRA", "2031-09-01")]
+    assert "MAIN" not in installed.mail.mails[0].get_content()
+    assert installed.hook.calls[0].message_id not in before
+    assert [key.account_id for key in installed.made()] == ["COBRA", "COBRA"]
+    assert actions(installed.store)[-3:] == ["withdraw_message", "withdraw_message", "remind"]
+    assert counts(installed.run()[1]) == (0, 0, 0, 0)
+
+
+@ON_SQLITE
+def test_a_payment_that_posts_is_reminded_of_though_it_is_settled(installed: Installed) -> None:
+    installed.pay(paid_at="2031-08-25")
+    installed.choose(posts_by=[60])
+    installed.target()
+    assert counts(installed.run()[1]) == (1, 0, 0, 0)
+    assert [account for account, _ in installed.told()] == ["MAIN"]
+
+
+@ON_SQLITE
+def test_what_moved_meanwhile_is_told_with_its_new_date(installed: Installed) -> None:
+    installed.choose()
+    installed.target()
+    installed.make()
+    installed.move("2031-08-30")
+    assert counts(installed.run()[1]) == (2, 0, 0, 1)
+    assert sorted(installed.told()) == [("COBRA", "2031-09-01"), ("MAIN", "2031-08-30")]
+
+
+@ON_SQLITE
+def test_what_moved_away_and_back_meanwhile_is_told_once(installed: Installed) -> None:
+    installed.choose()
+    installed.target()
+    installed.make()
+    for day in ("2031-08-30", "2031-09-01"):
+        installed.move(day)
+        assert installed.make() == Made(1, 1, 0)
+    assert counts(installed.run()[1]) == (2, 0, 0, 2)
+    assert sorted(installed.told()) == [("COBRA", "2031-09-01"), ("MAIN", "2031-09-01")]
+
+
+@ON_SQLITE
+def test_what_is_known_of_deadlines_is_found_anew_after_a_minute(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: Call) -> tuple[int, Mapping[str, str]]:
+        installed.pay("MAIN")
+        installed.pay("COBRA")
+        installed.at += outbox.FRESH + timedelta(seconds=1)
+        return 204, {}
+
+    monkeypatch.setattr(outbox, "IN_A_MESSAGE", 1)
+    monkeypatch.setattr(outbox, "TO_A_WEBHOOK", 1)
+    installed.hook.answer = answer
+    installed.choose()
+    installed.target()
+    installed.make()
+    assert counts(installed.deliver()) == (1, 0, 0, 1)
+    assert len(installed.hook.calls) == 1
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("names", [False, True])
+def test_names_that_were_turned_on_or_off_meanwhile_are_told_as_is_chosen(installed: Installed, *, names: bool) -> None:
+    installed.choose(names=not names)
+    installed.target()
+    installed.make()
+    installed.choose(names=names)
+    assert counts(installed.run()[1]) == (1, 0, 0, 1)
+    [call] = installed.hook.calls
+    assert (b"Acme Ltd" in call.body) == names
+
+
+@ON_SQLITE
+def test_what_is_not_chosen_any_more_is_not_told(installed: Installed) -> None:
+    installed.choose(due=[7], grace_end=[10])
+    installed.target()
+    installed.make()
+    installed.choose(due=[8])
+    assert counts(installed.run()[1]) == (1, 0, 0, 1)
+    assert [(each["kind"], each["lead_days"]) for each in told(installed.hook.calls[0])] == [("due", 8)] * 2
+    installed.choose(grace_end=[10])
+    installed.make()
+    installed.door.ask("producer", "PUT", "/v1/me/reminders", {"lead_days": {}})
+    assert counts(installed.run()[1]) == (0, 0, 0, 1)
+
+
+def test_a_client_that_is_not_open_any_more_is_left_out_and_what_is_comes_in_a_new_message(
+    installed: Installed,
+) -> None:
     with changing(installed.store) as connection:
         people.grant(connection, PAT, ZENITH, "setup", NOW)
     installed.choose(names=True)
     installed.target(email="pat@example.org", webhook_url=installed.hook.url)
-    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    installed.make()
     before = {message.message_id for message in installed.messages()}
     assert all(ZENITH in message.reminders for message in installed.messages())
     path = f"/v1/users/{PAT}/grants/{ZENITH}"
     assert installed.door.ask("admin", "DELETE", path).status_code == 204
-    sent = installed.deliver()
-    assert counts(sent) == (2, 0, 0, 2)
+    made, sent = installed.run()
+    assert (made, counts(sent)) == (Made(4, 2, 0), (2, 0, 0, 2))
     [call], [mail] = installed.hook.calls, installed.mail.mails
     assert {each["client_id"] for each in told(call)} == {ACME}
     for text in (call.body.decode(), mail.get_content(), repr(sent.troubles)):
@@ -691,7 +936,7 @@ def test_a_client_that_is_not_open_any_more_is_left_out_and_the_rest_is_a_new_me
 def test_a_message_to_somebody_who_may_not_be_told_is_not_sent(installed: Installed, how: str) -> None:
     installed.choose()
     installed.target()
-    outbox.make(installed.store, book_file().book, TODAY, "command", lambda: NOW)
+    installed.make()
     body = {"name": "Pat", "role": "producer", "state": "PA", "entitlements": sorted(ENTITLED)}
     changes: dict[str, tuple[str, str, Any]] = {
         "disabled": ("PUT", f"/v1/users/{PAT}", {**body, "disabled": True}),
@@ -709,7 +954,20 @@ def test_a_message_to_somebody_who_may_not_be_told_is_not_sent(installed: Instal
     message = installed.one()
     assert message.given_up_at == NOW
     assert (message.last_error or "").startswith("withdrawn: ")
-    assert counts(installed.deliver()) == (0, 0, 0, 0)
+    assert actions(installed.store)[-1] == "withdraw_message"
+    assert installed.made() == []
+    assert counts(installed.run()[1]) == ((1, 0, 0, 0) if how == "no webhook" else (0, 0, 0, 0))
+    assert len(installed.mail.contents) == (how == "no webhook")
+    if path.endswith("reminder-targets"):
+        installed.target()
+    elif how == "ungranted":
+        with changing(installed.store) as connection:
+            people.grant(connection, PAT, ACME, "setup", NOW)
+    else:
+        installed.door.ask("admin", "PUT", path, {**body, "disabled": False}, {"If-Match": '"2"'})
+    made, sent = installed.run()
+    assert (made, counts(sent)) == (Made(2, 1, 0), (1, 0, 0, 0))
+    assert installed.hook.calls[-1].message_id != message.message_id
 
 
 @ON_SQLITE
@@ -877,21 +1135,26 @@ def run(*arguments: str) -> Result:
 def test_the_command_makes_and_sends_and_says_so(commanded: Installed) -> None:
     commanded.choose(due=[7, 1])
     commanded.target(email="pat@example.org", webhook_url=commanded.hook.url)
-    lines = [f"{PAT}  Mon 2031-09-01  Premium due: {ACME} / {account}, 2031-09  (7 days before)"
-             for account in ("COBRA", "MAIN")]  # fmt: skip
-    for _ in range(2):
-        tried = run("remind", "--dry-run")
-        assert (tried.exit_code, tried.stdout.splitlines()) == (0, [*lines, "2 reminders in 2 messages would be made"])
+    for day, left in (
+        ("today", "in 7 days"),
+        ("2031-08-30", "in 2 days"),
+        ("2031-08-31", "in 1 day"),
+        ("2031-09-01", "today"),
+    ):
+        lines = [f"{PAT}  Mon 2031-09-01  Premium due: {ACME} / {account}, 2031-09  ({left}, by {channel})"
+                 for channel in ("email", "webhook") for account in ("COBRA", "MAIN")]  # fmt: skip
+        tried = run("remind", "--dry-run", "--as-of", day)
+        assert (tried.exit_code, tried.stdout.splitlines()) == (0, [*lines, "4 reminders in 2 messages would be made"])
     assert commanded.messages() == []
     ran = run("remind", "--as-of", "today")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout == "2 reminders in 2 messages; 2 delivered, 0 to be tried again, 0 given up\n"
+    assert ran.stdout == "4 reminders in 2 messages; 2 delivered, 0 to be tried again, 0 given up\n"
     assert run("remind").stdout == "0 reminders in 0 messages; 0 delivered, 0 to be tried again, 0 given up\n"
     commanded.hook.answer = lambda _: (500, {})
     commanded.mail.refused["pat@example.org"] = "550 no"
     ran = run("remind", "--as-of", "2031-08-31")
     assert ran.exit_code == 1
-    assert ran.stdout == "2 reminders in 2 messages; 0 delivered, 1 to be tried again, 1 given up\n"
+    assert ran.stdout == "4 reminders in 2 messages; 0 delivered, 1 to be tried again, 1 given up\n"
     assert ran.stderr.count("! msg_") == 2
     refused = run("remind", "--as-of", "tomorrow")
     assert (refused.exit_code, refused.stdout) == (2, "")
@@ -911,6 +1174,15 @@ def test_the_command_does_nothing_half_where_mail_has_nowhere_to_go(
     assert commanded.made() == []
     with pytest.raises(SettingRefused):
         outbox.ways(commanded.store)
+    commanded.choose(due=[])
+    assert run("remind").exit_code == 0
+    commanded.choose()
+    assert run("remind").exit_code == 2
+    body = {"name": "Pat", "role": "producer", "state": "PA", "entitlements": sorted(ENTITLED), "disabled": True}
+    answer = commanded.door.ask("admin", "PUT", f"/v1/users/{PAT}", body, {"If-Match": '"1"'})
+    assert (answer.status_code, run("remind").exit_code) == (200, 0)
+    commanded.door.ask("admin", "PUT", f"/v1/users/{PAT}", {**body, "disabled": False}, {"If-Match": '"2"'})
+    assert run("remind").exit_code == 2
     commanded.target()
     assert run("remind").exit_code == 0
 

@@ -375,8 +375,22 @@ def test_a_receiver_that_talks_slowly_or_oddly_is_cut_off(
     began = time.monotonic()
     with speaking(talk) as url:
         outcome = call(url)
-    assert outcome.verdict == "again"
+    assert outcome.verdict == "away"
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", sending.DELIVERED),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + b"HTTP/1.1 410 Gone\r\n\r\n", ("gone", "it answered 410", None)),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\n\r\nHTTP/1.0 200 OK\r\n\r\n", sending.DELIVERED),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", ("again", "it answered 101", None)),
+    ],
+)
+def test_an_answer_that_is_not_final_is_read_over(said: bytes, outcome: Any) -> None:
+    with speaking(lambda caller: caller.sendall(said)) as url:
+        assert call(url) == outcome
 
 
 def test_headers_without_end_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +400,7 @@ def test_headers_without_end_are_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(sending, "SECONDS", 0.3)
     with speaking(talk) as url:
-        assert call(url).verdict == "again"
+        assert call(url).verdict == "away"
 
 
 def test_a_body_of_any_size_is_not_read() -> None:
@@ -404,19 +418,19 @@ def test_a_body_of_any_size_is_not_read() -> None:
 def test_a_receiver_that_is_silent_is_waited_for_no_longer_than_our_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "PATIENCE", 0.2)
     with speaking(lambda _: time.sleep(0.5)) as url:
-        assert call(url) == ("again", "it did not answer in time", None)
+        assert call(url) == ("away", "it did not answer in time", None)
 
 
 def test_a_receiver_that_is_not_there_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
-    assert call(f"http://{LOOPBACK}:{port}/") == ("again", "no answer could be had (ConnectionRefusedError)", None)
+    assert call(f"http://{LOOPBACK}:{port}/") == ("away", "no answer could be had (ConnectionRefusedError)", None)
 
     def nowhere(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    assert call(f"https://{NAME}/") == ("again", "its name leads nowhere", None)
+    assert call(f"https://{NAME}/") == ("away", "its name leads nowhere", None)
 
 
 def test_the_next_address_is_tried_where_one_does_not_answer(hooked: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +448,7 @@ def test_tls_is_checked_against_the_name_and_goes_to_the_address_that_was_looked
         assert asked == [NAME]
         assert [made.headers["host"] for made in hooked.calls] == [f"{NAME}:{hooked.port}"]
         for other in ("other.example.com", LOOPBACK):
-            assert call(f"https://{other}:{hooked.port}/x") == ("again", "its certificate is not trusted", None)
+            assert call(f"https://{other}:{hooked.port}/x") == ("away", "its certificate is not trusted", None)
         assert len(hooked.calls) == 1
 
 
@@ -444,7 +458,7 @@ def test_a_certificate_of_an_authority_that_nobody_knows_is_not_trusted(
     sending._trust.cache_clear()
     with hook(serving(authority, NAME)) as hooked:
         leads_to(monkeypatch, LOOPBACK)
-        assert call(f"https://{NAME}:{hooked.port}/x") == ("again", "its certificate is not trusted", None)
+        assert call(f"https://{NAME}:{hooked.port}/x") == ("away", "its certificate is not trusted", None)
         assert hooked.calls == []
 
 
@@ -503,7 +517,7 @@ def test_a_mail_server_that_is_not_there_is_tried_again() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
     found = send(MailServer(is_secure=False, host=LOOPBACK, port=port, user="", password="", sender="e@example.com"))
-    assert found == ("again", "the mail server: no answer could be had (ConnectionRefusedError)", None)
+    assert found == ("away", "the mail server: no answer could be had (ConnectionRefusedError)", None)
 
 
 def test_a_mail_server_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,7 +535,7 @@ def test_a_mail_server_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
         box = Mailbox()
         box.port = listener.getsockname()[1]
         began = time.monotonic()
-        assert send(server(box)).verdict == "again"
+        assert send(server(box)).verdict == "away"
         assert time.monotonic() - began < 4
         thread.join()
 
@@ -550,7 +564,7 @@ def test_mail_is_handed_in_over_tls_and_a_password_never_without(
         assert send(server(secure, **of, is_secure=True)) == sending.DELIVERED
         assert starting.users == secure.users == [(b"jo", b"p:w")]
         assert send(server(plain, **of)) == (
-            "again",
+            "away",
             "the mail server: no answer could be had (SMTPNotSupportedError)",
             None,
         )
@@ -619,6 +633,9 @@ def test_a_mail_server_that_cannot_be_meant_is_refused_without_its_password(
         ("jo@example.com\n", False),
         ("jo@example.com\r\nBcc: eve@example.com", False),
         ("jo\0@example.com", False),
+        ("=?utf-8?q?jo?=@example.com", False),
+        ("jo=?x@example.com", False),
+        ("jo=x?y@example.com", True),
         ("jö@example.com", False),
         ("jo@exämple.com", False),
         ('"jo"@example.com', False),

@@ -1,6 +1,7 @@
 """`ebill remind`: make the reminders that fall due, and send what is to be sent. For cron, say every quarter-hour.
 
-What a run that was missed would have made, the next one makes; what it could not send, the next ones try again.
+What a run that was missed would have made, the next one makes, but for what fell on a day that has passed by then; what
+it could not send, the next ones try again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ NAMED = 20
 @click.option("--dry-run", is_flag=True, help="Tell what would be made; make nothing and send nothing.")
 @click.pass_context
 def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
-    """Make the reminders that fall due by a day, and send what is to be sent; ends with 1 where one is given up."""
+    """Make the reminders that fall due by a day, and send what is to be sent; ends with 1 where one is given up.
+
+    What falls on a day that has passed is not reminded of.
+    """
     rules = book()
     by = _day(as_of, rules)
     with opened() as store:
@@ -37,8 +41,7 @@ def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
             _tell(store, rules, by)
             return
         means = outbox.ways(store)
-        made = outbox.make(store, rules, by, OPERATOR.user_id, _now)
-        sent = outbox.deliver(store, means, OPERATOR.user_id, _now)
+        made, sent = outbox.remind(store, rules, means, by, OPERATOR.user_id, _now)
     withdrawn = f", {sent.withdrawn} withdrawn" if sent.withdrawn else ""
     click.echo(
         f"{_count(made.reminders, made.messages)}; {sent.delivered} delivered, {sent.again} to be tried again, "
@@ -60,12 +63,17 @@ def _tell(store: Store, rules: RuleBook, by: date) -> None:
     """Tell what would be made."""
     reminders = messages = 0
     for user_id, found in outbox.fallen_due(store, rules, by, _now()):
-        for deadline, lead_days in found.reminders:
-            what = f"{TITLES[deadline.kind]}: {deadline.client_id} / {deadline.account_id}, {deadline.coverage_month}"
-            click.echo(f"{user_id}  {day(deadline.date)}  {what}  ({lead_days} days before)")
-        reminders += len(found.reminders)
+        for channel, new in found.reminders.items():
+            for at, _ in new:
+                what = f"{TITLES[at.kind]}: {at.client_id} / {at.account_id}, {at.coverage_month}"
+                click.echo(f"{user_id}  {day(at.date)}  {what}  ({_left((at.date - by).days)}, by {channel})")
+            reminders += len(new)
         messages += outbox.messages_for(found)
     click.echo(f"{_count(reminders, messages)} would be made")
+
+
+def _left(days: int) -> str:
+    return "today" if days == 0 else f"in {days} day{'' if days == 1 else 's'}"
 
 
 def _count(reminders: int, messages: int) -> str:

@@ -1,12 +1,13 @@
 """Reminders: what users choose, where theirs go, and which ones fall due on a day.
 
-A deadline is reminded of once for each of the days before it that its user chose: on that day, or on the first one
-after it on which anybody looks. One that moves is reminded of anew. What becomes of them then: see `outbox`.
+A deadline is reminded of once, by each channel, for each of the days before it that its user chose: on that day, or on
+the first one after it on which anybody looks, up to the deadline itself. One that moves is reminded of anew. What
+becomes of them then: see `outbox`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict, cast
 
@@ -137,11 +138,10 @@ class Reminder(NamedTuple):
 
 
 class Due(NamedTuple):
-    """What falls due for a user: the reminders that were not made yet, and how many accounts lack dates."""
+    """What falls due for a user: by channel what that has not told yet, and how many accounts lack dates."""
 
-    reminders: list[Reminder]
+    reminders: dict[Channel, list[Reminder]]
     choice: Choice
-    channels: list[Channel]
     incomplete_count: int
 
 
@@ -174,7 +174,8 @@ def targets(connection: Connection, user_id: str) -> ReminderTargets:
 def set_targets(write: Writing, user_id: str, body: Any) -> NewReminderTargets:
     """Say where a user's reminders go. A new webhook gets a secret, which is in this answer and nowhere else.
 
-    The same webhook given again keeps its secret, and counts as there again. Raises UserNotFound.
+    The same webhook given again keeps its secret, and counts as there again. What was given up comes anew by what is
+    given here, while it is still to come. Raises UserNotFound.
     """
     connection = write.connection
     data = load(TargetSchema(), body, user_id=user_id)
@@ -185,6 +186,8 @@ def set_targets(write: Writing, user_id: str, body: Any) -> NewReminderTargets:
         secret = None if url is None else sending.new_secret()
     new = Target(data["email"], url, secret, None, write.at)
     kept.set_target(connection, user_id, new)
+    for channel in new.channels:
+        kept.forget_undelivered(connection, user_id, channel)
     write.audit("set_reminder_targets", subject=user_id, before=_audited(before), after=_audited(new))
     answer = cast(NewReminderTargets, _targets(user_id, new))
     if is_new and secret is not None:
@@ -230,9 +233,24 @@ def due(connection: Connection, book: RuleBook, user_id: str, as_of: date, now: 
         as_of=as_of,
     )
     found = deadlines(connection, book, user, sought, now)
-    made = kept.made(connection, user_id, as_of)
-    new = [reminder for reminder in _fallen_due(found, choice, as_of) if reminder.key not in made]
-    return Due(new, choice, target.channels, found.incomplete_count)
+    fallen, new = list(_fallen_due(found, choice, as_of)), {}
+    for channel in target.channels:
+        made = kept.made(connection, user_id, channel, as_of)
+        new[channel] = [reminder for reminder in fallen if reminder.key not in made]
+    return Due(new, choice, found.incomplete_count)
+
+
+def still_due(
+    connection: Connection, book: RuleBook, user_id: str, of: Collection[kept.Deadline], now: datetime
+) -> set[kept.Deadline]:
+    """Give of some deadlines, of at most 24 months, those that a user is to be reminded of as things are now."""
+    user = people.user(connection, user_id)
+    if user is None or not is_reminded(user) or not of:
+        return set()
+    days, kinds = [day for day, *_ in of], frozenset(cast("tuple[Kind, ...]", tuple(each[-1] for each in of)))
+    found = deadlines(connection, book, user, Sought(min(days), max(days), kinds), now)
+    open_ones = (Reminder(deadline, 0).key.deadline for deadline in found.rows() if _is_open(deadline))
+    return {deadline for deadline in open_ones if deadline in of}
 
 
 def _fallen_due(found: Found, choice: Choice, as_of: date) -> Iterator[Reminder]:
@@ -240,8 +258,12 @@ def _fallen_due(found: Found, choice: Choice, as_of: date) -> Iterator[Reminder]
     for deadline in found.rows():
         left = (deadline.date - as_of).days
         leads = [days for days in choice.lead_days[deadline.kind] if days >= left]
-        if leads and (deadline.kind == "posts_by" or deadline.standing not in SETTLED):
+        if leads and _is_open(deadline):
             yield Reminder(deadline, min(leads))
+
+
+def _is_open(deadline: Deadline) -> bool:
+    return deadline.kind == "posts_by" or deadline.standing not in SETTLED
 
 
 def _chosen(connection: Connection, user: User, choice: Choice) -> ChosenReminders:

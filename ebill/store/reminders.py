@@ -1,8 +1,9 @@
 """Reminders: what each user chose, where theirs go, which were made, and the outbox they are sent from.
 
-Which reminder was made is remembered for good, so that it is made once. A message is open until it is delivered or
-given up; while it is open, `next_attempt_at` says from when on it may be sent. Whoever takes it moves that on first:
-until then nobody else sends it, and after that it is sent again, with the same id and the same body.
+Which reminder was made is remembered by channel, so that it is made once; what is forgotten is made anew. A message is
+open until it is delivered or given up; while it is open, `next_attempt_at` says from when on it may be sent. Whoever
+takes it moves that on first: until then nobody else sends it, and after that it is sent again, with the same id and the
+same body.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 import orjson
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     PrimaryKeyConstraint,
+    Table,
+    and_,
+    bindparam,
     delete,
     insert,
     select,
     update,
 )
 
-from ebill.store.tables import TEXT, Day, Instant, _flag, _one_of, _table
+from ebill.store.tables import TEXT, Day, Instant, _flag, _one_of, _table, users
 
 Channel = Literal["email", "webhook"]
 CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
@@ -38,6 +43,9 @@ LEASE: Final = timedelta(minutes=5)
 KEPT: Final = timedelta(days=90)
 """For how long a message is kept that is delivered or given up."""
 _BYTES: Final = 16
+
+Deadline = tuple[date, str, str, str, str]
+"""A date, its client, account and coverage month, and its kind."""
 
 choices: Final = _table(
     "reminder_choice",
@@ -61,15 +69,19 @@ targets: Final = _table(
 reminders: Final = _table(
     "reminder",
     Column("user_id", TEXT, ForeignKey("user_account.user_id"), nullable=False),
+    Column("channel", TEXT, nullable=False),
     Column("day", Day, nullable=False),
     Column("client_id", TEXT, nullable=False),
     Column("account_id", TEXT, nullable=False),
     Column("coverage_month", TEXT, nullable=False),
     Column("kind", TEXT, nullable=False),
     Column("lead_days", Integer, nullable=False),
+    Column("message_id", TEXT, nullable=False),
     Column("made_at", Instant, nullable=False),
+    _one_of("channel", *CHANNELS),
     ForeignKeyConstraint(["client_id", "account_id"], ["bill_account.client_id", "bill_account.account_id"]),
-    PrimaryKeyConstraint("user_id", "day", "client_id", "account_id", "coverage_month", "kind", "lead_days"),
+    PrimaryKeyConstraint("user_id", "channel", "day", "client_id", "account_id", "coverage_month", "kind", "lead_days"),
+    Index("ix_reminder_message_id", "message_id"),
 )
 
 messages: Final = _table(
@@ -91,6 +103,7 @@ messages: Final = _table(
         "(next_attempt_at IS NULL) = (delivered_at IS NOT NULL OR given_up_at IS NOT NULL)", name="next_attempt_at"
     ),
     Index("ix_outbox_message_next_attempt_at", "next_attempt_at"),
+    Index("ix_outbox_message_user_id", "user_id"),
 )
 
 
@@ -129,6 +142,21 @@ class Key(NamedTuple):
     kind: str
     lead_days: int
 
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """Read it from what a message was written from."""
+        return cls(date.fromisoformat(item["date"]), *(item[name] for name in cls._fields[1:]))
+
+    @property
+    def deadline(self) -> Deadline:
+        """The date, whatever the days before it."""
+        return self[:-1]
+
+    @property
+    def invoice(self) -> tuple[str, str, str, str]:
+        """Whose date of which kind it is, wherever that is."""
+        return self[1:-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -146,6 +174,14 @@ class Message:
     delivered_at: datetime | None = None
     given_up_at: datetime | None = None
     last_error: str | None = None
+
+
+class Waiting(NamedTuple):
+    """A message that may be sent, and to whom."""
+
+    message_id: str
+    user_id: str
+    channel: Channel
 
 
 def new_id() -> str:
@@ -190,20 +226,43 @@ def remove_target(connection: Connection, user_id: str) -> bool:
 
 
 def has_mail(connection: Connection) -> bool:
-    """Tell whether anybody's reminders go by mail."""
-    return connection.scalar(select(targets.c.user_id).where(targets.c.email.is_not(None)).limit(1)) is not None
+    """Tell whether anybody who is let in and chose something has reminders go by mail."""
+    query = select(targets.c.user_id).where(targets.c.email.is_not(None)).join(choices, _same_user(choices))
+    query = query.join(users, _same_user(users)).where(choices.c.lead_days != "{}", users.c.disabled_at.is_(None))
+    return connection.scalar(query.limit(1)) is not None
 
 
-def made(connection: Connection, user_id: str, first: date) -> set[Key]:
-    """Give the reminders that were made for a user, of dates from a day on."""
+def made(connection: Connection, user_id: str, channel: Channel, first: date) -> set[Key]:
+    """Give the reminders that were made for a user by a channel, of dates from a day on."""
     query = select(*(reminders.c[name] for name in Key._fields))
-    query = query.where(reminders.c.user_id == user_id, reminders.c.day >= first)
+    query = query.where(_of(user_id, channel), reminders.c.day >= first)
     return {Key(*row) for row in connection.execute(query)}
 
 
-def remember(connection: Connection, user_id: str, new: Iterable[Key], at: datetime) -> None:
-    """Remember reminders as made."""
-    connection.execute(insert(reminders), [{"user_id": user_id, **key._asdict(), "made_at": at} for key in new])
+def made_by(connection: Connection, of: Message) -> set[Key]:
+    """Give the reminders that a message was made for and that were not forgotten, or made anew, since."""
+    query = select(*(reminders.c[name] for name in Key._fields)).where(reminders.c.message_id == of.message_id)
+    return {Key(*row) for row in connection.execute(query)}
+
+
+def remember(connection: Connection, of: Message, new: Iterable[Key]) -> None:
+    """Remember reminders as made by a message."""
+    about = {"user_id": of.user_id, "channel": of.channel, "message_id": of.message_id, "made_at": of.created_at}
+    connection.execute(insert(reminders), [{**about, **key._asdict()} for key in new])
+
+
+def forget(connection: Connection, user_id: str, channel: Channel, old: Iterable[Key]) -> None:
+    """Forget reminders."""
+    rows = [{f"of_{name}": value for name, value in key._asdict().items()} for key in old]
+    if rows:
+        named = (reminders.c[name] == bindparam(f"of_{name}") for name in Key._fields)
+        connection.execute(delete(reminders).where(_of(user_id, channel), *named), rows)
+
+
+def forget_undelivered(connection: Connection, user_id: str, channel: Channel) -> None:
+    """Forget the reminders of a user whose messages by a channel were given up."""
+    given_up = select(messages.c.message_id).where(messages.c.user_id == user_id, messages.c.given_up_at.is_not(None))
+    connection.execute(delete(reminders).where(_of(user_id, channel), reminders.c.message_id.in_(given_up)))
 
 
 def post(connection: Connection, new: Sequence[Message]) -> None:
@@ -213,10 +272,18 @@ def post(connection: Connection, new: Sequence[Message]) -> None:
         connection.execute(insert(messages), rows)
 
 
-def due(connection: Connection, at: datetime, most: int) -> list[str]:
-    """Give messages that may be sent: those first that were tried least often, and of these the oldest."""
-    query = select(messages.c.message_id).where(messages.c.next_attempt_at <= at)
-    return list(connection.scalars(query.order_by(messages.c.attempts, messages.c.created_at).limit(most)))
+def due(connection: Connection, at: datetime) -> list[Waiting]:
+    """Give the messages that may be sent: those first that were tried least often, and of these the oldest."""
+    query = select(messages.c.message_id, messages.c.user_id, messages.c.channel)
+    query = query.where(messages.c.next_attempt_at <= at).order_by(messages.c.attempts, messages.c.created_at)
+    return [Waiting(*row) for row in connection.execute(query)]
+
+
+def open_to(connection: Connection, user_id: str) -> dict[str, list[Key]]:
+    """Give the open messages to a user, each with the reminders in it."""
+    is_open = messages.c.user_id == user_id, messages.c.next_attempt_at.is_not(None)
+    rows = connection.execute(select(messages.c.message_id, messages.c.reminders).where(*is_open))
+    return {message_id: [Key.of(item) for item in orjson.loads(items)] for message_id, items in rows}
 
 
 def take(connection: Connection, message_id: str, at: datetime) -> Message | None:
@@ -249,9 +316,15 @@ def try_again(connection: Connection, taken: Message, at: datetime, why: str) ->
     _still(connection, taken, next_attempt_at=at, last_error=why)
 
 
-def give_up(connection: Connection, taken: Message, at: datetime, why: str) -> None:
-    """Send a message no more; not where somebody else has taken it meanwhile."""
-    _still(connection, taken, next_attempt_at=None, given_up_at=at, last_error=why)
+def give_up(connection: Connection, taken: Message, at: datetime, why: str, *, forget: bool) -> bool:
+    """Send a message no more, and let its reminders be forgotten or not.
+
+    False, and nothing is done, where somebody else has taken it meanwhile.
+    """
+    is_ours = _still(connection, taken, next_attempt_at=None, given_up_at=at, last_error=why)
+    if is_ours and forget:
+        connection.execute(delete(reminders).where(reminders.c.message_id == taken.message_id))
+    return is_ours
 
 
 def sweep(connection: Connection, at: datetime) -> None:
@@ -260,7 +333,15 @@ def sweep(connection: Connection, at: datetime) -> None:
     connection.execute(delete(messages).where(is_over))
 
 
-def _still(connection: Connection, taken: Message, **values: Any) -> None:
+def _still(connection: Connection, taken: Message, **values: Any) -> bool:
     is_ours = messages.c.next_attempt_at == taken.next_attempt_at
     query = update(messages).where(messages.c.message_id == taken.message_id, is_ours)
-    connection.execute(query.values(**values))
+    return connection.execute(query.values(**values)).rowcount == 1
+
+
+def _of(user_id: str, channel: Channel) -> ColumnElement[bool]:
+    return and_(reminders.c.user_id == user_id, reminders.c.channel == channel)
+
+
+def _same_user(table: Table) -> ColumnElement[bool]:
+    return table.c.user_id == targets.c.user_id

@@ -42,13 +42,16 @@ def upgrade() -> None:
     op.create_table(
         "reminder",
         sa.Column("user_id", TEXT, nullable=False),
+        sa.Column("channel", TEXT, nullable=False),
         sa.Column("day", Day(), nullable=False),
         sa.Column("client_id", TEXT, nullable=False),
         sa.Column("account_id", TEXT, nullable=False),
         sa.Column("coverage_month", TEXT, nullable=False),
         sa.Column("kind", TEXT, nullable=False),
         sa.Column("lead_days", sa.Integer(), nullable=False),
+        sa.Column("message_id", TEXT, nullable=False),
         sa.Column("made_at", Instant(), nullable=False),
+        sa.CheckConstraint("channel IN ('email', 'webhook')", name=op.f("ck_reminder_channel")),
         sa.ForeignKeyConstraint(
             ["client_id", "account_id"],
             ["bill_account.client_id", "bill_account.account_id"],
@@ -57,6 +60,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["user_account.user_id"], name=op.f("fk_reminder_user_id")),
         sa.PrimaryKeyConstraint(
             "user_id",
+            "channel",
             "day",
             "client_id",
             "account_id",
@@ -67,6 +71,7 @@ def upgrade() -> None:
         ),
         sqlite_strict=True,
     )
+    op.create_index("ix_reminder_message_id", "reminder", ["message_id"], unique=False)
     op.create_table(
         "outbox_message",
         sa.Column("message_id", TEXT, nullable=False),
@@ -91,3 +96,4 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_outbox_message_next_attempt_at", "outbox_message", ["next_attempt_at"], unique=False)
+    op.create_index("ix_outbox_message_user_id", "outbox_message", ["user_id"], unique=False)
