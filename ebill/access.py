@@ -123,6 +123,20 @@ def enter(connection: Connection | Glance, token: str, at: datetime, action: Act
     return Entered(user, row.token_id, row.client_state or b"")
 
 
+def enter_session(connection: Connection, cookie: str, at: datetime, action: Action, client_id: str | None) -> User:
+    """Let whoever has a session do something, to a client where one is named; refuses as `enter`, in the same order.
+
+    The queries are the same whether a client is missing or not theirs. To be called in the transaction of the data.
+    """
+    user = people.session_user(connection, cookie, at)
+    if user is None:
+        raise Unauthenticated
+    allow(user, action)
+    if client_id is not None:
+        see(connection, user, client_id)
+    return user
+
+
 def visible(user: User) -> ColumnElement[bool]:
     """Give the condition on `client` rows under which a user may see them, for a query to join."""
     return _visible(user.role, user.user_id)

@@ -10,11 +10,13 @@ import csv
 import io
 import json
 import random
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from ebill import passwords
 from ebill.rulebook import RuleBook
 from ebill.service import imports, people
 from ebill.service.clients import Precondition
@@ -40,6 +42,8 @@ FIRST_CLIENT: Final = "C00001"
 GRANTED: Final = 60
 """Clients that the sample producer may see."""
 
+_PARTS: Final = 5
+"""Parts of a password, of sixteen random bits each."""
 _PLACES: Final = (
     "Alderwick",
     "Brackhollow",
@@ -149,6 +153,16 @@ def fresh_tokens(store: Store, at: datetime) -> dict[str, str]:
                     kept.revoke(write.connection, token.token_id, write.at)
                     write.audit("revoke_token", subject=token.token_id)
             made[user_id] = people.token_for(write, user_id, CALLED, TOKEN_LIFE.days)["token"]
+    return made
+
+
+def fresh_passwords(store: Store, at: datetime) -> dict[str, str]:
+    """Give each sample user a new password, known this once; whoever signed in with the one before is signed out."""
+    made = {user_id: "-".join(secrets.token_hex(2) for _ in range(_PARTS)) for user_id in PEOPLE}
+    hashes = {user_id: passwords.hashed(password) for user_id, password in made.items()}
+    with store.writing(By("demo", at)) as write:
+        for user_id, password_hash in hashes.items():
+            people.keep_password(write, user_id, password_hash)
     return made
 
 

@@ -479,6 +479,46 @@ class TokenNotFound(Refusal):
         super().__init__("You have no token of this id that could be revoked.")
 
 
+class SessionNotFound(Refusal):
+    """There is no such session, or it has ended, or it is somebody else's."""
+
+    code = "session_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("You have no session of this id that could be ended.")
+
+
+class NotSignedIn(Refusal):
+    """Nobody could be signed in. The same sentence for an unknown user, a wrong password and a disabled user."""
+
+    code = "not_signed_in"
+
+    def __init__(self) -> None:
+        super().__init__("This user id and this password do not belong together.")
+
+
+class TooManyTries(Refusal):
+    """Passwords were tried too often, for a user or from an address; `seconds` is how long to wait."""
+
+    code = "too_many_tries"
+
+    def __init__(self, seconds: int) -> None:
+        unit = "second" if seconds == 1 else "seconds"
+        super().__init__(f"That was tried too often. Please wait {seconds} {unit}, then try again.")
+        self.seconds = seconds
+
+
+class ForgedForm(Refusal):
+    """A form that was not sent from a page of ours, or not from this session's."""
+
+    code = "forged_form"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This form did not come from a page that you have open here. Open the page again, and send it from there."
+        )
+
+
 class FeedNotFound(Refusal):
     """There is no such calendar feed, or none any more, or it is somebody else's: the sentence is the same."""
 

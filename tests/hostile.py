@@ -575,10 +575,10 @@ ROWS: Final = (
     *(
         lost(47, f"a way out of the docs by {written[:24]}", f"/docs/{written}")
         for written in (
-            "../pages.py",
-            "%2e%2e/pages.py",
-            "..%2fpages.py",
-            "..%5cpages.py",
+            "../docs.py",
+            "%2e%2e/docs.py",
+            "..%2fdocs.py",
+            "..%5cdocs.py",
             "/etc/passwd",
             "%2fetc%2fpasswd",
             "%00",

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from ebill import access
 from ebill.render.json import encode
 from ebill.store import people
-from ebill.web import ROUTES, create_app, openapi, pages, refuse_undeclared
+from ebill.web import ROUTES, create_app, docs, openapi, pages, refuse_undeclared
 from ebill.web.routes import Route
 from tests.stores import Databases
 from tests.world import ACME, ACTORS, UNKNOWN, ZENITH, Door, book_file, rehearsed, without_grants
@@ -81,7 +81,7 @@ def address(door: Door, row: dict[str, str], actor: str, which: str) -> str:
         "team_id": "west",
         "code": "PA",
     }
-    path = path.replace("<name>", "start.js").format(**named)
+    path = path.replace("static/<name>", "static/pages.css").replace("<name>", "start.js").format(**named)
     query = QUERIES.get(request, "") or {
         "dry run": "dry_run=true",
         "of a client": f"client_id={which}",
@@ -206,7 +206,7 @@ def test_every_route_and_method_is_in_the_matrix_and_nothing_else(sqlite_door: D
         (method, rule.rule)
         for rule in sqlite_door.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    }
+    } - {(page.method, page.rule) for page in pages.PAGES}  # those are in test_pages_access.py
     written = {tuple(row["request"].split(" ")) for row in ROWS}
     names = {route.path: route.rule for route in ROUTES}
     assert {(method, names.get(path, path)) for method, path in written} == there
@@ -234,7 +234,7 @@ def test_an_address_that_no_route_declares_is_refused_at_the_start(rule: str) ->
 
 
 def test_an_application_refuses_an_undeclared_address(monkeypatch: pytest.MonkeyPatch, sqlite_door: Door) -> None:
-    monkeypatch.setattr(pages, "OPEN", pages.OPEN - {"/problems"})
+    monkeypatch.setattr(docs, "OPEN", docs.OPEN - {"/problems"})
     with pytest.raises(RuntimeError, match=r"GET /problems"):
         create_app(book_file(), sqlite_door.store)
 

@@ -350,7 +350,7 @@ def test_it_serves_and_prints_a_curl_line_that_works(tmp_path: Path) -> None:
             for line in re.findall(r"^    (curl .*)$", greeting, re.MULTILINE):
                 output, _ = pasted(line, tmp_path)
                 assert {"bill_accounts", "data"} & json.loads(output).keys()
-            assert len(re.findall(r"^  as sample-", greeting, re.MULTILINE)) == 3
+            assert len(re.findall(r"^  sign in at .* as sample-", greeting, re.MULTILINE)) == 3
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == 0
         finally:

@@ -21,7 +21,7 @@ from flask import Flask
 
 from ebill import errors, grammar, strictjson
 from ebill.bookfile import SHIPPED, BookFile
-from ebill.web import create_app, pages, reading
+from ebill.web import create_app, docs, reading
 from tests.hostile import GOOD, LARGEST, ROWS, Answer, Row, Sent, ask, body, judge, repeated
 
 EBILL = Path(sys.executable).with_name("ebill")
@@ -169,7 +169,7 @@ FAULTS: dict[str, tuple[Any, str, Any, int]] = {
     "a host of any kind": (reading, "refuse_ambiguous", lambda: None, 87),
     "two slashes for one": (reading, "refuse_ambiguous", lambda: None, 60),
     "input is repeated whole": (errors, "SHOWN", 10**9, 39),
-    "any file": (pages, "ASSETS", type("", (dict,), {"__contains__": lambda *_: True})(pages.ASSETS), 47),
+    "any file": (docs, "ASSETS", type("", (dict,), {"__contains__": lambda *_: True})(docs.ASSETS), 47),
 }
 
 

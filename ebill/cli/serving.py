@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from multiprocessing import Process
+from typing import NamedTuple
 
 import click
 
@@ -45,7 +46,10 @@ class AddressTaken(Refusal):
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes.")
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="How many threads in each.")
 @click.option(
-    "--demo", "with_demo", is_flag=True, help="Put a sample book into an empty store, and print tokens for it."
+    "--demo",
+    "with_demo",
+    is_flag=True,
+    help="Put a sample book into an empty store, and print passwords and tokens for it.",
 )
 def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) -> None:
     """Serve the API and its docs page until interrupted. A rule book that is refused is not served."""
@@ -59,7 +63,7 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     file = bookfile.path()
     book = bookfile.load(file).book
     _refuse_taken(host, port)
-    tokens = _make_ready(book, with_demo=with_demo)
+    samples = _make_ready(book, with_demo=with_demo)
     server = Server(
         "ebill.web:create_app",
         factory=True,
@@ -73,23 +77,34 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
         http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
     )
     host = SPOKEN.get(host, host)
-    welcome = _welcome(f"http://{f'[{host}]' if ':' in host else host}:{port}", f"{file}, {book.version}", tokens)
+    welcome = _welcome(f"http://{f'[{host}]' if ':' in host else host}:{port}", f"{file}, {book.version}", samples)
     # A process, not a thread: the server forks its workers, and a lock held just then would stay held in them.
     server.on_startup(Process(target=_say_when_ready, args=(host, port, welcome), daemon=True).start)
     server.serve()
 
 
-def _make_ready(book: RuleBook, *, with_demo: bool) -> dict[str, str]:
-    """Make an empty store ready, before any worker could; give the sample users' tokens, where there are any."""
+class Sample(NamedTuple):
+    """What a sample user signs in with, on the pages and in the API."""
+
+    user_id: str
+    password: str
+    token: str
+
+
+def _make_ready(book: RuleBook, *, with_demo: bool) -> list[Sample]:
+    """Make an empty store ready, before any worker could; give what the sample users need, where there are any."""
     store = Store(engine.url())
     try:
         store.make_ready()
         if not with_demo:
-            return {}
+            return []
         now = datetime.now(UTC)
         if demo.is_untouched(store):
             demo.fill(store, book, SAMPLE_CLIENTS, now)
-        return demo.fresh_tokens(store, now) if demo.is_here(store) else {}
+        if not demo.is_here(store):
+            return []
+        tokens, passwords = demo.fresh_tokens(store, now), demo.fresh_passwords(store, now)
+        return [Sample(user_id, passwords[user_id], token) for user_id, token in tokens.items()]
     finally:
         store.close()
 
@@ -106,15 +121,20 @@ def _say_when_ready(host: str, port: int, welcome: str) -> None:
             return
 
 
-def _welcome(address: str, book: str, tokens: Mapping[str, str]) -> str:
+def _welcome(address: str, book: str, samples: Sequence[Sample]) -> str:
     lines = [
         f"eBill serves at {address}, from {book}",
         "",
+        f"  calculator   {address}/",
         f"  docs page    {address}/docs",
         f"  try it       curl {address}/v1/calculate -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
     ]
-    for user_id, text in tokens.items():
-        lines += ["", f"  as {user_id}", f"    curl '{address}{TRY[user_id]}' -H 'Authorization: Bearer {text}'"]
+    for user_id, password, token in samples:
+        lines += [
+            "",
+            f"  sign in at {address}/sign-in as {user_id} with the password {password}",
+            f"    curl '{address}{TRY[user_id]}' -H 'Authorization: Bearer {token}'",
+        ]
     return "\n".join([*lines, "", "Ctrl-C ends it."])
 
 

@@ -17,9 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ebill.preview import Difference, Moved
-from ebill.render.words import because, day, source
+from ebill.render.words import WARNINGS, because, day, source
 from ebill.schedule import DATE_NAMES, DateName
-from ebill.standing import WarningCode
 
 WIDEST: Final = 10_000
 NAMES: Final[Mapping[DateName, str]] = {
@@ -29,15 +28,6 @@ NAMES: Final[Mapping[DateName, str]] = {
     "next_generation_date": "next invoice",
     "recommended_pay_by_date": "pay by",
     "safe_pay_by_date": "pay by, safe",
-}
-WARNINGS: Final[Mapping[WarningCode, str]] = {
-    "recommended_may_not_post_in_time": "Paid on the recommended date, a payment may post too late",
-    "recommended_not_business_day": "The recommended date is no business day",
-    "due_not_business_day": "The due date is no business day",
-    "grace_runs_past_next_due": "The grace runs past the next due date",
-    "assumed_rule": "Some rules are assumed",
-    "exception_applied": "Dates are fixed by an exception",
-    "floor_applied": "A floor has moved the end of the grace",
 }
 MOVED: Final = ("coverage", "date", "before", "after", "days")
 SHOWN_ACCOUNTS: Final = 10

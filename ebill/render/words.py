@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Final
 
 from ebill.explain import Explanation
+from ebill.standing import WarningCode
+
+WARNINGS: Final[Mapping[WarningCode, str]] = {
+    "recommended_may_not_post_in_time": "Paid on the recommended date, a payment may post too late",
+    "recommended_not_business_day": "The recommended date is no business day",
+    "due_not_business_day": "The due date is no business day",
+    "grace_runs_past_next_due": "The grace runs past the next due date",
+    "assumed_rule": "Some rules are assumed",
+    "exception_applied": "Dates are fixed by an exception",
+    "floor_applied": "A floor has moved the end of the grace",
+}
 
 
 def day(value: date | None) -> str:

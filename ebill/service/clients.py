@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from ebill import access
-from ebill.dates import LAST_MONTH
+from ebill.dates import FIRST_MONTH, LAST_MONTH
 from ebill.errors import (
     AccountNotFound,
     BelowFloor,
@@ -69,13 +69,17 @@ class Precondition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which coverage months a schedule is asked for (`first` None: from the current month), and as of what."""
+    """Which coverage months a schedule is asked for, and as of what.
+
+    `first` None is from the current month, or from `back` months before it.
+    """
 
     first: np.datetime64 | None
     count: int
     as_of: date | None = None
     known_at: datetime | None = None
     explain: bool = False
+    back: int = 0
 
 
 def client(connection: Connection, user: User, client_id: str) -> tuple[dict[str, Any], int]:
@@ -324,7 +328,7 @@ def _scheduled(
     life: Life, client: Client, account: Account, window: Window, now: datetime, paid: Mapping[str, Payment]
 ) -> dict[str, Any]:
     as_of = window.as_of or today(life.timeline, now)
-    first = np.datetime64(as_of, "M") if window.first is None else window.first
+    first = max(np.datetime64(as_of, "M") - window.back, FIRST_MONTH) if window.first is None else window.first
     if first + (window.count - 1) > LAST_MONTH:
         raise InvalidInput([Fault("/months", f"must end by {LAST_MONTH}, the last supported coverage month")])
     rows = life.rows(first, window.count)

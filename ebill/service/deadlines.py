@@ -59,7 +59,8 @@ Numbers = npt.NDArray[np.int64]
 class Sought:
     """Which deadlines: from one day to another, both inclusive, of kinds (None: all), and of what.
 
-    `standing` is that of the invoice on `as_of`, or today in the account's zone.
+    `standing` is that of the invoice on `as_of`, or today in the account's zone; or any of several. `q` is part of the
+    client's name or id.
     """
 
     first: date
@@ -68,8 +69,9 @@ class Sought:
     state: str | None = None
     client_id: str | None = None
     product: str | None = None
-    standing: str | None = None
+    standing: str | frozenset[str] | None = None
     as_of: date | None = None
+    q: str | None = None
 
     def wants(self, kind: Kind) -> bool:
         """Tell whether deadlines of a kind are sought."""
@@ -114,6 +116,12 @@ class Found:
         for day in sorted(self._pieces):
             if begin is None or day >= begin:
                 yield from self._of(day, after if day == begin else None)
+
+    def by_day(self, most: int) -> Iterator[tuple[date, Kind, int, list[Deadline]]]:
+        """Give each day and kind that has deadlines, how many these are, and the first of them, `most` at most."""
+        for day in sorted(self._pieces):
+            count = sum(len(piece.members) for piece in self._pieces[day])
+            yield day.date, KINDS[day.order], count, list(islice(self._of(day, None), most)) if most else []
 
     def _of(self, day: _Day, after: tuple[str, ...] | None) -> Iterator[Deadline]:
         indexes, months, codes = _merged(self._pieces[day])
@@ -174,7 +182,7 @@ def begin(connection: Connection, book: RuleBook, user: User, sought: Sought) ->
     if sought.client_id is not None:
         access.see(connection, user, sought.client_id)
     refuse_span(sought.first, sought.last)
-    whose = Whose(partial(access.among, user), sought.client_id, sought.state, sought.product)
+    whose = Whose(partial(access.among, user), sought.client_id, sought.state, sought.product, sought.q)
     return Begun(book, sought, whose, *alike.read(connection, whose))
 
 
@@ -200,8 +208,8 @@ def begin_page(
     BadRequest for a cursor that was not given to this user for these filters.
     """
     refuse_unconfigured(book, given)
-    kinds = given.get("kinds")
-    about = orjson.dumps(["deadlines", user.user_id, {**given, "kinds": kinds and sorted(kinds)}], option=_SORTED)
+    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in given.items()}
+    about = orjson.dumps(["deadlines", user.user_id, plain], option=_SORTED)
     after = None
     if cursor is None:
         span = default_span(book, user, given.get("first"), given.get("last"), now)
@@ -434,7 +442,8 @@ def _pay(payments: Iterable[Any], accounts: Accounts, groups: list[_Group], inco
 
 def _pieces(groups: Iterable[_Group], sought: Sought) -> dict[_Day, list[_Piece]]:
     """Put together what there is of each day and kind, of the standing that is sought."""
-    wanted = None if sought.standing is None else STANDINGS.index(cast(Standing, sought.standing))
+    named = {sought.standing} if isinstance(sought.standing, str) else sought.standing
+    wanted = None if named is None else [STANDINGS.index(cast(Standing, each)) for each in sorted(named)]
     found: dict[_Day, list[_Piece]] = {}
     for group in groups:
         for day, piece in group.pieces(sought):
@@ -444,12 +453,12 @@ def _pieces(groups: Iterable[_Group], sought: Sought) -> dict[_Day, list[_Piece]
     return found
 
 
-def _standing_so(piece: _Piece, wanted: int) -> _Piece | None:
+def _standing_so(piece: _Piece, wanted: list[int]) -> _Piece | None:
     """Give of a piece what stands as is wanted; None for nothing."""
     if isinstance(piece.codes, int):
-        return piece if piece.codes == wanted else None
-    so = piece.codes == wanted
-    return _Piece(piece.members[so], piece.month, wanted) if so.any() else None
+        return piece if piece.codes in wanted else None
+    so = np.isin(piece.codes, wanted)
+    return _Piece(piece.members[so], piece.month, piece.codes[so]) if so.any() else None
 
 
 def _merged(pieces: list[_Piece]) -> tuple[Indexes, Indexes, Codes]:

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
 import orjson
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, select
 
 from ebill import access
 from ebill.errors import BadRequest
+from ebill.store.many import holds
 from ebill.store.people import User
 from ebill.store.tables import client_versions, clients
 
@@ -64,7 +65,7 @@ def clients_page(
         if value is not None:
             query = query.where(client_versions.c[name] == value)
     if sought.q is not None:
-        query = query.where(_holds(client_versions.c.name, sought.q) | _holds(clients.c.client_id, sought.q))
+        query = query.where(holds(client_versions.c.name, sought.q) | holds(clients.c.client_id, sought.q))
     if after is not None:
         query = query.where(clients.c.client_id > after)
     rows = [dict(zip(_SHOWN, row, strict=True)) for row in connection.execute(query)]
@@ -100,15 +101,6 @@ def _opened(key: bytes, about: bytes, cursor: str) -> str:
 
 def _seal(key: bytes, about: bytes, text: bytes) -> bytes:
     return hmac.digest(key, hashlib.sha256(about).digest() + text, "sha256")[:_SEAL]
-
-
-def _holds(column: Any, part: str) -> Any:
-    """Tell whether a text has a part, its wildcards being letters like any other.
-
-    Databases differ in what the lower case of É is; so that of ASCII is compared, and the text as it is written.
-    """
-    lower = "".join(sign.lower() if sign.isascii() else sign for sign in part)
-    return or_(column.contains(part, autoescape=True), func.lower(column).contains(lower, autoescape=True))
 
 
 _SHOWN: Final = (

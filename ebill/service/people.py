@@ -125,7 +125,12 @@ def set_password(write: Writing, user_id: str, password: str) -> None:
     """Set a user's password, and end all sessions. Raises InvalidInput for a weak one, and TooBusy."""
     known = _known(write.connection, user_id)
     passwords.refuse_weak(password, (user_id, known.name))
-    people.set_password(write.connection, user_id, passwords.hashed(password))
+    keep_password(write, user_id, passwords.hashed(password))
+
+
+def keep_password(write: Writing, user_id: str, password_hash: str) -> None:
+    """Keep the hash of a user's new password, made before this transaction was opened, and end all sessions."""
+    people.set_password(write.connection, user_id, password_hash)
     people.end_sessions(write.connection, user_id, write.at)
     write.audit("set_password", subject=user_id)
 

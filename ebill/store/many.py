@@ -26,12 +26,25 @@ SETTINGS: Final = (
 
 
 class Whose(NamedTuple):
-    """Which accounts: of clients for whose id a condition holds; of one client, a state, a product."""
+    """Which accounts: of clients for whose id a condition holds; of one client, a state, a product.
+
+    `q` is part of the client's name or id: see `holds`.
+    """
 
     visible: Callable[[ColumnElement[str]], ColumnElement[bool]]
     client_id: str | None = None
     state: str | None = None
     product: str | None = None
+    q: str | None = None
+
+
+def holds(column: Any, part: str) -> ColumnElement[bool]:
+    """Tell whether a text has a part, its wildcards being letters like any other.
+
+    Databases differ in what the lower case of É is; so that of ASCII is compared, and the text as it is written.
+    """
+    lower = "".join(sign.lower() if sign.isascii() else sign for sign in part)
+    return or_(column.contains(part, autoescape=True), func.lower(column).contains(lower, autoescape=True))
 
 
 def accounts_of(connection: Connection, whose: Whose) -> Iterator[Sequence[Any]]:
@@ -45,6 +58,8 @@ def accounts_of(connection: Connection, whose: Whose) -> Iterator[Sequence[Any]]
         query = query.where(func.coalesce(account_versions.c.state, client_versions.c.state) == whose.state)
     if whose.product is not None:
         query = query.where(func.coalesce(account_versions.c.product, client_versions.c.product) == whose.product)
+    if whose.q is not None:
+        query = query.where(holds(client_versions.c.name, whose.q) | holds(clients.c.client_id, whose.q))
     return connection.execute(query).partitions()
 
 

@@ -67,6 +67,15 @@ class Token:
     last_used_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that has not ended, without its cookie; `session_id` is the beginning of the cookie's hash."""
+
+    session_id: str
+    created_at: datetime
+    seen_at: datetime
+
+
 def user(connection: Connection, user_id: str) -> User | None:
     """Give a user, or None."""
     row = connection.execute(_USERS.where(users.c.user_id == user_id)).first()
@@ -311,6 +320,33 @@ def end_sessions(connection: Connection, user_id: str, at: datetime, cookie: str
     return connection.execute(query.values(ended_at=at)).rowcount
 
 
+def session_id(cookie: str) -> str:
+    """Name a session by its cookie, which the name does not tell."""
+    return _hash(cookie).hex()[:_SESSION_ID]
+
+
+def sessions_of(connection: Connection, user_id: str, at: datetime) -> list[Session]:
+    """Give a user's sessions that count at an instant, the latest seen first."""
+    query = select(sessions).where(
+        sessions.c.user_id == user_id,
+        sessions.c.ended_at.is_(None),
+        sessions.c.seen_at >= at - SESSION_IDLE,
+        sessions.c.created_at >= at - SESSION_WHOLE,
+    )
+    rows = connection.execute(query.order_by(sessions.c.seen_at.desc(), sessions.c.hash))
+    return [Session(row.hash.hex()[:_SESSION_ID], row.created_at, row.seen_at) for row in rows]
+
+
+def end_session(connection: Connection, user_id: str, named: str, at: datetime) -> bool:
+    """End the session of a user that has this name; False where there is none that has not ended."""
+    own = select(sessions.c.hash).where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None))
+    found = [each for each in connection.scalars(own) if each.hex()[:_SESSION_ID] == named]
+    if not found:
+        return False
+    connection.execute(update(sessions).where(sessions.c.hash.in_(found)).values(ended_at=at))
+    return True
+
+
 def _hash(secret: str) -> bytes:
     """Hash a random secret. It has 256 bits: a fast hash is right, there is nothing to guess."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
@@ -361,6 +397,8 @@ def _set(connection: Connection, new: User) -> None:
             connection.execute(insert(table), rows)
 
 
+_SESSION_ID: Final = 16
+"""Hexadecimal digits of a hash that name a session: nobody has two that are named alike, and none is guessed by it."""
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET: Final = 43
 _CHECKSUM: Final = 6

@@ -1,4 +1,4 @@
-"""The HTTP door: reads strictly, asks `ebill.service`, answers in JSON.
+"""The HTTP door: reads strictly, asks `ebill.service`, answers programs in JSON, and people in pages.
 
 - `routes`      how a route is declared
 - `api`         the calculator's routes, open to anybody
@@ -11,7 +11,8 @@
 - `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
 - `answers`     the shapes of their answers
 - `openapi`     the document written from the declarations
-- `pages`       the docs page, the list of problem codes, health
+- `docs`        the docs page, the list of problem codes, health
+- `pages`       what people look at
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
 - `fence`       what goes around every answer: its number, its headers, its line in the log
@@ -32,7 +33,20 @@ from ebill import bookfile, sending, settings
 from ebill.render.json import encode
 from ebill.store import engine
 from ebill.store.engine import Store
-from ebill.web import api, clients, deadlines, feeds, openapi, pages, payments, people, problems, reading, reminders
+from ebill.web import (
+    api,
+    clients,
+    deadlines,
+    docs,
+    feeds,
+    openapi,
+    pages,
+    payments,
+    people,
+    problems,
+    reading,
+    reminders,
+)
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Route
 from ebill.web.signed import SignedIn
@@ -97,7 +111,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
             rule, f"options {rule}", signed.options(alike), methods=["OPTIONS"], provide_automatic_options=False
         )
     app.wsgi_app = Fence(app.wsgi_app)  # type: ignore[method-assign]
-    pages.register(app, file, store, _document())
+    docs.register(app, file, store, _document())
+    pages.register(app, signed)
     refuse_undeclared(app)
     return app
 
@@ -108,8 +123,9 @@ def _document() -> dict[str, Any]:
 
 
 def refuse_undeclared(app: Flask) -> None:
-    """Raise RuntimeError for an address that says neither by a Route nor in `pages.OPEN` whom it answers."""
-    declared = {(route.rule, route.method) for route in ROUTES} | {(rule, "GET") for rule in pages.OPEN}
+    """Raise RuntimeError for an address that says by no Route, no Page and no list of open ones whom it answers."""
+    declared = {(route.rule, route.method) for route in ROUTES} | {(page.rule, page.method) for page in pages.PAGES}
+    declared |= {(rule, "GET") for rule in docs.OPEN | pages.OPEN}
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             if (rule.rule, method) not in declared:

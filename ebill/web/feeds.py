@@ -30,10 +30,14 @@ HEADERS: Final = {
 def make_feed(asked: Change) -> Given:
     """Make a calendar feed. Its address is in this answer and nowhere else; whoever knows it can read the feed."""
     made, secret = feeds.make_feed(asked.write, asked.book, asked.user, asked.body)
+    return Given({**made, **addresses(secret)}, 201, kept=(409, {"feed_id": made["feed_id"]}))
+
+
+def addresses(secret: str) -> dict[str, str]:
+    """Give the addresses of a feed, by which others reach it."""
     at = current_app.config["PUBLIC_URL"] or f"{request.scheme}://{request.host}{request.root_path}"
     url = f"{at}/v1/feeds/{secret}{_SUFFIX}"
-    answer = {**made, "url": url, "webcal_url": f"webcal:{url.partition(':')[2]}"}
-    return Given(answer, 201, kept=(409, {"feed_id": made["feed_id"]}))
+    return {"url": url, "webcal_url": f"webcal:{url.partition(':')[2]}"}
 
 
 def list_feeds(asked: Signed) -> Any:

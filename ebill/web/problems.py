@@ -20,12 +20,15 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.MissingEntitlement: 403,
     errors.NotAllowed: 403,
     errors.TermsNotAccepted: 403,
+    errors.ForgedForm: 403,
+    errors.TooManyTries: 429,
     errors.UnknownState: 404,
     errors.ClientNotFound: 404,
     errors.AccountNotFound: 404,
     errors.UserNotFound: 404,
     errors.TokenNotFound: 404,
     errors.FeedNotFound: 404,
+    errors.SessionNotFound: 404,
     errors.RequestNotFound: 404,
     errors.TokenAlreadyShown: 409,
     errors.FeedAlreadyShown: 409,
@@ -98,11 +101,12 @@ def problem(status: int, code: str, detail: str, **facts: Any) -> Response:
 def register(app: Flask) -> None:
     """Give every refusal and every error of an application this shape."""
     app.register_error_handler(errors.Refusal, refuse)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(HTTPException, http)
+    app.register_error_handler(Exception, unexpected)
 
 
-def _http(error: HTTPException) -> Response:
+def http(error: HTTPException) -> Response:
+    """Answer with what Flask itself refuses."""
     status = error.code or 500
     code = HTTP_CODES.get(status, "bad_request" if status < 500 else "internal_error")
     detail = {
@@ -116,6 +120,7 @@ def _http(error: HTTPException) -> Response:
     return answer
 
 
-def _unexpected(error: Exception) -> Response:
+def unexpected(error: Exception) -> Response:
+    """Answer with what nobody foresaw, and write it down."""
     log("unexpected", error, request_id=request.environ.get(REQUEST_ID))
     return problem(500, "internal_error", "Something went wrong here; the request id tells us what.")

@@ -201,6 +201,7 @@ NOT_FOUND: Final[Mapping[str, type[Refusal]]] = {
     "token_id": errors.TokenNotFound,
     "feed_id": errors.FeedNotFound,
     "secret": errors.FeedNotFound,
+    "session_id": errors.SessionNotFound,
     "request_id": errors.RequestNotFound,
 }
 """How a route refuses what stands in its path and is not there, or not to be seen."""

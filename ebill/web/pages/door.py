@@ -1,0 +1,295 @@
+"""What goes around every page: who looks, whether they may, and only then what; and how a refusal looks.
+
+The order is that of the API (see `ebill.web.signed`), with a session's cookie in place of a token. A token opens no
+page, a cookie opens no route of the API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, Final
+from urllib.parse import quote
+
+from flask import Response, g, redirect, render_template, request
+from marshmallow import Schema, ValidationError
+from sqlalchemy import Connection
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from ebill import access
+from ebill.errors import (
+    BadRequest,
+    InvalidInput,
+    Refusal,
+    StoreUnavailable,
+    TooLarge,
+    TooManyTries,
+    Unauthenticated,
+    UnsupportedMediaType,
+    shown,
+)
+from ebill.grammar import faults
+from ebill.service import forms
+from ebill.store import people
+from ebill.store.audit import By
+from ebill.store.people import User
+from ebill.web import reading
+from ebill.web.fence import REQUEST_ID, SIGNED
+from ebill.web.pages import cookies
+from ebill.web.pages.page import File, Later, Look, Moved, Open, Page, Send, Shown
+from ebill.web.pages.tries import Tries
+from ebill.web.problems import status_of
+from ebill.web.routes import NOT_FOUND
+from ebill.web.signed import SignedIn
+
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""`connect-src` is for htmx, which asks for pages of ours and nothing else."""
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+    "Vary": "Cookie",
+}
+"""With `no-referrer`, a browser would call the origin of our own forms `null`; see `cookies.refuse_forged`."""
+LARGEST_FORM: Final = 64_000
+FIELDS_MOST: Final = 60
+SIGN_IN: Final = "/sign-in"
+START: Final = "/home"
+_NEXT: Final = re.compile(r"/(home|month|me|clients/[A-Za-z0-9-]{1,32})(\?[A-Za-z0-9_.=&%+-]{0,500})?", re.ASCII)
+SENTENCES: Final[Mapping[str, str]] = {
+    "client_not_found": (
+        "No client of this id is open to you. If you look after this client, ask its client management team for access."
+    ),
+    "payment_terms_not_accepted": (
+        "Accept the electronic payment terms first, on your own page; until then everything can still be read."
+    ),
+    "too_busy": "Too many are signing in at this very moment. Please try again in a few seconds.",
+}
+"""What people are told where the API's sentence is for programs."""
+View = Callable[..., Response]
+
+
+class Door:
+    """The views of the pages, with what they answer from."""
+
+    def __init__(self, signed: SignedIn) -> None:
+        self.store, self.books, self.seal = signed.store, signed.books, signed.seal
+        self.tries = Tries()
+        self._looked: dict[str, datetime] = {}
+
+    def view(self, page: Page) -> View:
+        """Put around a page's view all that comes before it and after it."""
+        if page.itself:
+            return refusing(lambda **path: page.view(self, **path))
+        if page.allows == "public":
+            return refusing(self._open(page))
+        return refusing(self._looking(page) if page.method == "GET" else self._sending(page))
+
+    def somebody(self) -> User | None:
+        """Tell who is signed in; nobody, where the store does not tell."""
+        cookie = cookies.given()
+        if not cookie:
+            return None
+        now = datetime.now(UTC)
+        with suppress(StoreUnavailable, Unauthenticated), self.store.reading() as connection:
+            user = access.enter_session(connection, cookie, now, "public", None)
+            self._known(user, cookie)
+            return user
+        return None
+
+    def _open(self, page: Page) -> View:
+        def answer() -> Response:
+            query = given()
+            return respond(page.view(Open(self.books.book, datetime.now(UTC), self.somebody(), query)))
+
+        return answer
+
+    def _looking(self, page: Page) -> View:
+        def answer(**path: str) -> Response:
+            cookie, book, now = cookies.given(), self.books.book, datetime.now(UTC)
+            with self.store.reading() as connection:
+                user = self._admit(connection, page, path, cookie, now)
+                query = _read(page.query, given())
+                found = page.view(Look(book, now, user, connection, path, query, self.seal, cookie))
+            if isinstance(found, Later):
+                found = found.finish(self.store.reading)
+            self._note(cookie, now)
+            return respond(found)
+
+        return answer
+
+    def _sending(self, page: Page) -> View:
+        def answer(**path: str) -> Response:
+            cookie, book = cookies.given(), self.books.book
+            with self.store.reading() as connection:
+                user = self._admit(connection, page, path, cookie, datetime.now(UTC))
+            cookies.refuse_forged()
+            form = sent()
+            cookies.refuse_token(self.seal, cookie, form)
+            query = _read(page.query, given())
+            by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
+            with self.store.writing(by, lambda: datetime.now(UTC)) as write:
+                now = write.at
+                user = self._admit(write.connection, page, path, cookie, now)
+                found = page.view(
+                    Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
+                )
+            answered = respond(found)
+            if not self._is_in(cookie):
+                cookies.take(answered)
+            return answered
+
+        return answer
+
+    def _is_in(self, cookie: str) -> bool:
+        with self.store.reading() as connection:
+            return people.session_user(connection, cookie, datetime.now(UTC)) is not None
+
+    def _admit(self, connection: Connection, page: Page, path: Mapping[str, str], cookie: str, at: datetime) -> User:
+        client_id = path.get("client_id")
+        if client_id is not None and not forms.ID.fullmatch(client_id):
+            client_id = ""  # no client has this one; the store would choke on some others
+        user = access.enter_session(connection, cookie, at, page.allows, client_id)
+        self._known(user, cookie)
+        for name, value in path.items():
+            if not forms.ID.fullmatch(value):
+                raise NOT_FOUND[name]
+        return user
+
+    def _known(self, user: User, cookie: str) -> None:
+        g.user, g.form_token = user, cookies.form_token(self.seal, cookie)
+        request.environ[SIGNED] = user.user_id
+
+    def _note(self, cookie: str, at: datetime) -> None:
+        """Note that a session is in use, now and then; where the store is busy, another time."""
+        with suppress(StoreUnavailable):
+            with self.store.reading() as connection:
+                is_due = people.session_use_is_due(connection, cookie, at)
+            if is_due:
+                with self.store.noting() as connection:
+                    people.seen(connection, cookie, at)
+
+
+def given() -> dict[str, str]:
+    """Give the query of this request: each parameter once, and none that is blank, as forms send them."""
+    return {name: value for name, value in reading.query(request.environ).items() if value.strip()}
+
+
+def sent() -> dict[str, str]:
+    """Give the form of this request: each field once, and none that is blank. Raises as `reading.json_body`."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("application/x-www-form-urlencoded")
+    request.max_content_length, request.max_form_parts = LARGEST_FORM, FIELDS_MOST
+    try:
+        form: MultiDict[str, str] = request.form
+    except RequestEntityTooLarge:
+        raise TooLarge(LARGEST_FORM) from None
+    for name, values in form.lists():
+        if len(values) > 1:
+            raise BadRequest(f'The field "{shown(name)}" is given twice.')
+    return {name: value for name, value in form.items() if value.strip()}
+
+
+def next_of(text: str) -> str:
+    r"""Give where to go after signing in: a page of ours, or the start.
+
+    >>> next_of("/clients/C1?month=2026-08"), next_of("//evil"), next_of("/\\evil"), next_of("https:evil")
+    ('/clients/C1?month=2026-08', '/home', '/home', '/home')
+    """
+    return text if _NEXT.fullmatch(text) else START
+
+
+def respond(found: Shown | File | Moved) -> Response:
+    """Write what a view gives."""
+    if isinstance(found, Moved):
+        return moved(found.to)
+    if isinstance(found, File):
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{found.name}"'}
+        return Response(found.body, headers=headers, content_type=found.content_type)
+    page = render_template(found.template, **found.values)
+    return Response(page, found.status, HEADERS, content_type="text/html; charset=utf-8")
+
+
+def moved(to: str) -> Response:
+    """Send a browser on, to be asked for with GET."""
+    answer = redirect(to, 303)
+    answer.headers.update(HEADERS)
+    return answer  # type: ignore[return-value]
+
+
+def refusing(view: View) -> View:
+    """Show what a view refuses, as a page."""
+
+    @wraps(view)
+    def answer(**path: str) -> Response:
+        try:
+            return view(**path)
+        except Unauthenticated:
+            return _to_sign_in()
+        except Refusal as refusal:
+            return refused(refusal)
+
+    return answer
+
+
+def refused(refusal: Refusal) -> Response:
+    """Show a refusal."""
+    status = status_of(type(refusal))
+    sentence = SENTENCES.get(refusal.code, str(refusal))
+    answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
+    if isinstance(refusal, TooManyTries):
+        answer.headers["Retry-After"] = str(refusal.seconds)
+    elif status == 503:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def trouble(status: int, sentence: str, named: list[tuple[str, str]] | None = None) -> Shown:
+    """Give the page of a refusal."""
+    values = {
+        "status": status,
+        "heading": HEADINGS.get(status, HEADINGS[400 if status < 500 else 500]),
+        "sentence": sentence,
+        "named": named or [],
+        "request_id": request.environ.get(REQUEST_ID, ""),
+    }
+    return Shown("trouble.html", values, status)
+
+
+HEADINGS: Final[Mapping[int, str]] = {
+    400: "This could not be read",
+    403: "This is not open to you",
+    404: "There is nothing here",
+    405: "This cannot be done here",
+    422: "Something here needs another look",
+    429: "One moment, please",
+    500: "Something went wrong here",
+    503: "Not just now",
+}
+
+
+def _to_sign_in() -> Response:
+    """Send a browser to sign in, and from there back to where it was."""
+    at = request.full_path.rstrip("?") if request.method == "GET" else START
+    to = SIGN_IN if next_of(at) == START else f"{SIGN_IN}?next={quote(at, safe='')}"
+    if "HX-Request" in request.headers:  # htmx would put the page for signing in where it wanted a part of this one
+        return Response(status=401, headers={**HEADERS, "HX-Redirect": to})
+    return moved(to)
+
+
+def _read(schema: type[Schema] | None, query: dict[str, str]) -> Any:
+    known = [field.data_key or name for name, field in schema().fields.items()] if schema else []
+    reading.refuse_unknown(query, known)
+    if schema is None:
+        return {}
+    try:
+        return schema().load(query)
+    except ValidationError as error:
+        raise InvalidInput(faults(error.messages)) from None

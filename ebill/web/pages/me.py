@@ -1,0 +1,116 @@
+"""One's own page: who one is, payment terms, sessions, tokens and calendar feeds."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ebill.deadlines import KINDS
+from ebill.errors import InvalidInput
+from ebill.service import calculator, feeds, people, sessions
+from ebill.web.feeds import addresses
+from ebill.web.pages.page import Look, Moved, Page, Send, Shown
+from ebill.web.reading import refuse_unknown
+
+AT: Final = "/me"
+
+
+def me(look: Look) -> Shown:
+    """Show who one is, and what one holds."""
+    return _me(look)
+
+
+def payment_terms(sent: Send) -> Moved:
+    """Accept the electronic payment terms, or decline them."""
+    refuse_unknown(sent.form, ("accepted",))
+    accepted = {"yes": True, "no": False}.get(sent.form.get("accepted", ""))
+    people.accept_terms(sent.write, sent.user, accepted=people.terms({"accepted": accepted}))
+    return Moved(f"{AT}#terms")
+
+
+def make_own_token(sent: Send) -> Shown:
+    """Make a token, and show it this once."""
+    refuse_unknown(sent.form, ("name", "days"))
+    try:
+        made = people.make_token(sent.write, sent.user, _body(sent.form, whole=("days",)))
+    except InvalidInput as refusal:
+        sent.write.unchanged()
+        return _me(sent, "tokens", refusal)
+    return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
+
+
+def revoke_own_token(sent: Send) -> Moved:
+    """Revoke a token, from this instant on."""
+    refuse_unknown(sent.form, ())
+    people.revoke_token(sent.write, sent.user, sent.path["token_id"])
+    return Moved(f"{AT}#tokens")
+
+
+def make_own_feed(sent: Send) -> Shown:
+    """Make a calendar feed, and show its address this once."""
+    chosen = [kind for kind in KINDS if f"kind_{kind}" in sent.form]
+    refuse_unknown(sent.form, ("name", "state", "names", *(f"kind_{kind}" for kind in KINDS)))
+    body: dict[str, Any] = {name: value for name, value in sent.form.items() if not name.startswith("kind_")}
+    body |= {"names": sent.form["names"] == "yes"} if "names" in sent.form else {}
+    body |= {"kinds": chosen} if chosen else {}
+    try:
+        made, secret = feeds.make_feed(sent.write, sent.book, sent.user, body)
+    except InvalidInput as refusal:
+        sent.write.unchanged()
+        return _me(sent, "feeds", refusal)
+    at = addresses(secret)
+    told = {"Address for Outlook and Google": at["url"], "Address for Apple Calendar": at["webcal_url"]}
+    return Shown("made.html", {"what": "feed", "secrets": told, "made": made})
+
+
+def revoke_own_feed(sent: Send) -> Moved:
+    """Revoke a calendar feed, from this instant on."""
+    refuse_unknown(sent.form, ())
+    feeds.revoke_feed(sent.write, sent.user, sent.path["feed_id"])
+    return Moved(f"{AT}#feeds")
+
+
+def end_session(sent: Send) -> Moved:
+    """End a session of one's own."""
+    refuse_unknown(sent.form, ())
+    sessions.end_one(sent.write, sent.user, sent.path["session_id"])
+    return Moved(f"{AT}#sessions")
+
+
+def _me(look: Look, about: str = "", refusal: InvalidInput | None = None) -> Shown:
+    """Give the page; a refusal is shown where the form that it is about stands."""
+    connection, user, now = look.connection, look.user, look.now
+    tokens = people.list_tokens(connection, user)["data"]
+    own_feeds = feeds.list_feeds(connection, user)["data"]
+    values = {
+        "me": people.me(connection, user),
+        "sessions": sessions.list_sessions(connection, user, now, look.cookie),
+        "tokens": [each for each in tokens if each["user_id"] == user.user_id and _counts(each, now)],
+        "feeds": [each for each in own_feeds if _counts(each, now)],
+        "states": calculator.states(look.book)["states"],
+        "about": about,
+        "refusal": refusal,
+    }
+    return Shown("me.html", values, 422 if refusal else 200)
+
+
+def _counts(held: dict[str, Any], now: Any) -> bool:
+    return held["revoked_at"] is None and held["expires_at"] > now
+
+
+def _body(form: Any, whole: tuple[str, ...]) -> dict[str, Any]:
+    """Give what a form says as the API's body says it: what is to be a whole number is one, where it is written so."""
+    return {
+        name: int(value) if name in whole and value.isascii() and value.isdigit() and len(value) < 10 else value
+        for name, value in form.items()
+    }
+
+
+PAGES: Final = (
+    Page(method="GET", path=AT, allows="own", view=me),
+    Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
+    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token),
+    Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),
+    Page(method="POST", path="/me/feeds", allows="read_client", view=make_own_feed),
+    Page(method="POST", path="/me/feeds/{feed_id}/revoke", allows="own", view=revoke_own_feed),
+    Page(method="POST", path="/me/sessions/{session_id}/end", allows="own", view=end_session),
+)

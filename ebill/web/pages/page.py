@@ -1,0 +1,118 @@
+"""How a page is declared, what its view is given, and what it gives back.
+
+As a route of the API, a page says what its user must be allowed to do; one that leaves that out cannot be made. A view
+asks the services and gives a template with its values, or where to go: it has no rule and no query of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from marshmallow import Schema
+from sqlalchemy import Connection
+
+from ebill.access import Action
+from ebill.rulebook import RuleBook
+from ebill.store.engine import Writing
+from ebill.store.people import User
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A page that anybody may look at; `user` is who is signed in, if anybody. `query` as it came, without blanks."""
+
+    book: RuleBook
+    now: datetime
+    user: User | None
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A page that is looked at by somebody who may: found out in the very transaction of `connection`.
+
+    `query` is as the page's schema loads it; `seal` is the key of our cursors, `cookie` the session's.
+    """
+
+    book: RuleBook
+    now: datetime
+    user: User
+    connection: Connection
+    path: Mapping[str, str]
+    query: Any
+    seal: bytes
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Look):
+    """A form that was sent by somebody who may; `form` is plain text by name, without blanks."""
+
+    write: Writing
+    form: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A template and its values; or, where it is another type, a body as it is."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to keep, under a name of our own making."""
+
+    body: Any
+    content_type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where to go next: one of our own addresses."""
+
+    to: str
+
+
+Reading = Callable[[], AbstractContextManager[Connection]]
+"""Opens a transaction to read in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A page that is finished once the transaction has ended; it is given a way to open others."""
+
+    finish: Callable[[Reading], Shown | File]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page as declared: see `access.MAY` for what `allows` can be.
+
+    `query` is the schema its query is read by. `itself` says that the view of a public page does all of it, sessions
+    included: it is given nothing but the pages' own workings.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    allows: Action
+    view: Callable[..., Any]
+    query: type[Schema] | None = None
+    itself: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask writes it."""
+        return self.path.replace("{", "<").replace("}", ">")
+
+    @property
+    def endpoint(self) -> str:
+        """The name by which Flask knows it."""
+        return f"page {self.view.__name__}"

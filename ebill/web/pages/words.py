@@ -1,0 +1,207 @@
+"""How pages say dates and codes: in the words of people, with what programs need beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from markupsafe import Markup, escape
+
+from ebill.deadlines import Kind
+from ebill.render.words import WARNINGS
+from ebill.schedule import DateName
+
+STANDINGS: Final[Mapping[str, str]] = {
+    "not_yet_invoiced": "Not yet invoiced",
+    "invoiced": "Invoiced",
+    "in_grace": "In grace",
+    "grace_expired": "Grace expired",
+    "payment_pending": "Payment pending",
+    "paid": "Paid",
+    "billed_elsewhere": "Billed elsewhere",
+}
+KINDS: Final[Mapping[Kind, str]] = {
+    "generation": "Generated",
+    "due": "Due",
+    "recommended_pay_by": "Recommended pay-by",
+    "safe_pay_by": "Safe pay-by",
+    "grace_end": "Grace ends",
+    "posts_by": "Payment posts by",
+}
+DATES: Final[Mapping[DateName, str]] = {
+    "generation_date": "Generated",
+    "due_date": "Due",
+    "safe_pay_by_date": "Safe pay-by",
+    "recommended_pay_by_date": "Recommended pay-by",
+    "next_generation_date": "Next invoice",
+    "grace_end_date": "Grace ends",
+}
+"""The dates of an invoice, in the order in which they mostly come."""
+STEPS: Final[Mapping[str, str]] = {"roll": "business days", "exception": "an exception", "floor": "a floor"}
+TIMELINESS: Final[Mapping[str, str]] = {
+    "on_time": "On time: on or before the due date",
+    "in_grace": "In grace: after the due date, while coverage is kept",
+    "late": "Too late: after the grace has ended",
+}
+SHOWN_ON_NEXT: Final[Mapping[str, str]] = {
+    "yes": "Yes, the next invoice shows it",
+    "maybe": "Perhaps: it may post before the next invoice is generated, or after",
+    "no": "No, the next invoice will not show it",
+}
+DONE: Final[Mapping[str, str]] = {
+    "put_client": "Changed the client's settings",
+    "put_bill_account": "Changed the settings of a bill account",
+    "add_rule": "Entered a rule",
+    "add_exception": "Entered an exception",
+    "import_client": "Imported the client",
+    "record_payment": "Recorded a payment",
+    "correct_payment": "Corrected a payment",
+    "withdraw_payment": "Withdrew a payment",
+    "grant": "Granted access",
+    "withdraw": "Withdrew access",
+    "access_granted": "Granted a request for access",
+    "access_declined": "Declined a request for access",
+    "make_feed": "Made a calendar feed",
+    "revoke_feed": "Revoked a calendar feed",
+}
+"""What stands in the audit of a client; of what is not here, the code is shown."""
+_WRITTEN: Final = re.compile(r"(?<![\w-])(\d{4}-\d{2}-\d{2}|\d{4}-(?:0[1-9]|1[0-2]))(?![\w-])", re.ASCII)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def day(value: date | None) -> Markup:
+    """Say a date.
+
+    >>> day(date(2026, 8, 1))
+    Markup('<time datetime="2026-08-01">Sat Aug 1, 2026</time>')
+    """
+    return Markup('<time datetime="{}">{}</time>').format(value, plain_day(value)) if value else Markup("-")
+
+
+def plain_day(value: date) -> str:
+    """Say a date where there can be no markup.
+
+    >>> plain_day(date(2026, 8, 1))
+    'Sat Aug 1, 2026'
+    """
+    return f"{value:%a} {_MONTHS[value.month - 1]} {value.day}, {value.year}"
+
+
+def month(value: str) -> Markup:
+    """Say a coverage month.
+
+    >>> month("2026-08")
+    Markup('<time datetime="2026-08">Aug 2026</time>')
+    """
+    return Markup('<time datetime="{}">{}</time>').format(value, plain_month(value))
+
+
+def plain_month(value: str) -> str:
+    """Say a coverage month where there can be no markup."""
+    return f"{_MONTHS[int(value[5:7]) - 1]} {value[:4]}"
+
+
+def instant(value: datetime) -> Markup:
+    """Say an instant, in UTC.
+
+    >>> instant(datetime(2026, 8, 1, 16, 5, tzinfo=UTC))
+    Markup('<time datetime="2026-08-01T16:05:00Z">Sat Aug 1, 2026, 16:05 UTC</time>')
+    """
+    at = value.astimezone(UTC)
+    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}">{}, {:%H:%M} UTC</time>').format(at, plain_day(at), at)
+
+
+def moment(value: date | datetime) -> Markup:
+    """Say when something was paid: a date, or a date-time as it was given.
+
+    >>> moment(datetime(2026, 8, 1, 16, 5))
+    Markup('<time datetime="2026-08-01T16:05:00">Sat Aug 1, 2026, 16:05</time>')
+    """
+    if not isinstance(value, datetime):
+        return day(value)
+    offset = f" (UTC{value:%z})" if value.tzinfo else ""
+    said = f"{plain_day(value)}, {value:%H:%M}{offset}"
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), said)
+
+
+def prose(text: str) -> Markup:
+    """Say a sentence of ours, its dates and months as people write them.
+
+    >>> prose("from 2026-08-01 on <b>")
+    Markup('from <time datetime="2026-08-01">Sat Aug 1, 2026</time> on &lt;b&gt;')
+    """
+    parts = _WRITTEN.split(text)
+    return Markup().join(_said(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+
+
+def _said(written: str) -> Markup:
+    if len(written) == len("2026-08"):
+        return month(written)
+    try:
+        return day(date.fromisoformat(written))
+    except ValueError:
+        return escape(written)
+
+
+def left(value: date, today: date) -> str:
+    """Say how far a date is from today.
+
+    >>> left(date(2026, 8, 3), date(2026, 8, 1)), left(date(2026, 8, 1), date(2026, 8, 1))
+    ('in 2 days', 'today')
+    """
+    days = (value - today).days
+    if days in _NEAR:
+        return _NEAR[days]
+    return f"in {days} days" if days > 0 else f"{-days} days ago"
+
+
+_NEAR: Final = {-1: "yesterday", 0: "today", 1: "tomorrow"}
+
+
+def named(pointer: str) -> str:
+    """Say which field a fault is about.
+
+    >>> named("/rules/grace/days"), named("")
+    ('rules, grace, days', '')
+    """
+    return ", ".join(part.replace("_", " ") for part in pointer.split("/") if part)
+
+
+def capitalised(text: Markup) -> Markup:
+    """Begin a sentence with a capital letter, unless it begins with markup.
+
+    >>> capitalised(Markup("the grace <b>ends</b>"))
+    Markup('The grace <b>ends</b>')
+    """
+    return Markup(text[:1].upper()) + text[1:]  # noqa: S704  # a part of what is markup already
+
+
+FILTERS: Final[Mapping[str, Any]] = {
+    "day": day,
+    "month": month,
+    "plain_day": plain_day,
+    "plain_month": plain_month,
+    "instant": instant,
+    "moment": moment,
+    "prose": prose,
+    "left": left,
+    "short": lambda said: said[said.index(" ") + 1 : said.index(",")],
+    "named": named,
+    "capitalised": capitalised,
+    "zipped": lambda values, said: list(zip(values, said, strict=True)),
+    "standing": lambda code: STANDINGS[code],
+    "kind": lambda code: KINDS[code],
+    "done": lambda code: DONE.get(code, code.replace("_", " ")),
+}
+WORDS: Final[Mapping[str, Any]] = {
+    "DATES": DATES,
+    "WARNINGS": WARNINGS,
+    "STEPS": STEPS,
+    "TIMELINESS": TIMELINESS,
+    "SHOWN_ON_NEXT": SHOWN_ON_NEXT,
+    "STANDINGS": STANDINGS,
+    "KINDS": KINDS,
+}
+"""What templates know by name."""

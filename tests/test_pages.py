@@ -1,0 +1,709 @@
+"""Signing in and out, forms that count, and what pages show: names as text, dates as the API has them."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from sqlalchemy import update
+
+from ebill import demo, passwords
+from ebill.errors import StoreUnavailable
+from ebill.service import clients as served
+from ebill.service import people as service
+from ebill.service.clients import Window
+from ebill.store import clients, people
+from ebill.store.audit import By
+from ebill.store.clients import Account, Client
+from ebill.store.engine import Store
+from ebill.store.tables import sessions
+from ebill.web import create_app
+from ebill.web.pages import cookies, door, tries
+from ebill.web.pages.calculator import question
+from ebill.web.pages.timeline import timeline
+from ebill.web.pages.words import plain_day
+from tests.visits import HTML, Visits, text_of, visits
+from tests.world import ACME, UNKNOWN, ZENITH, book_file
+
+WORD = "seven green bicycles"
+FORM = {"user_id": "pat-producer", "password": WORD}
+HERE = {"Sec-Fetch-Site": "same-origin", "Accept": HTML}
+HASHED = passwords.hashed(WORD)
+
+
+@pytest.fixture
+def opened(sqlite_url: str) -> Iterator[Visits]:
+    store = Store(sqlite_url)
+    made = visits(store)
+    with store.writing(By("setup", datetime.now(UTC))) as write:
+        for user_id in ("pat-producer", "dan-disabled"):
+            people.set_password(write.connection, user_id, HASHED)
+        write.audit("setup")
+    yield made
+    store.close()
+
+
+def sign_in(opened: Visits, form: dict[str, str] = FORM, headers: dict[str, str] = HERE, **more: Any) -> Any:
+    return opened.client.post("/sign-in", data=form, headers=headers, **more)
+
+
+def cookie_of(answer: Any) -> str:
+    found = re.match(r"(?:__Host-)?sid=([^;]*)", answer.headers.get("Set-Cookie", ""))
+    return found[1] if found else ""
+
+
+def is_in(opened: Visits, cookie: str) -> bool:
+    return opened.client.get("/me", headers={"Cookie": f"sid={cookie}"}).status_code == 200
+
+
+# signing in and out
+
+
+def test_a_password_opens_a_session_that_leads_to_the_home_page(opened: Visits) -> None:
+    answer = sign_in(opened)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/home")
+    assert is_in(opened, cookie_of(answer))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"user_id": "pat-producer", "password": "seven green bicycle"},
+        {"user_id": "pat-producer"},
+        {"user_id": "nobody", "password": WORD},
+        {"user_id": "dan-disabled", "password": WORD},
+        {"user_id": "una-unentitled", "password": WORD},
+        {"user_id": "' OR 1=1--", "password": WORD},
+        {"user_id": "pat-producer", "password": "x" * 30_000},
+        {"next": "/home"},
+    ],
+    ids=str,
+)
+def test_whoever_is_refused_is_told_the_same(opened: Visits, form: dict[str, str]) -> None:
+    answer = sign_in(opened, form)
+    assert (answer.status_code, cookie_of(answer)) == (422, "")
+    assert "This user id and this password do not belong together." in text_of(answer)
+
+
+def test_a_hash_is_worked_out_for_an_unknown_user_too(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(passwords, "matches", lambda kept, _: bool(asked.append(kept)))
+    for user_id in ("nobody", "una-unentitled", "pat-producer"):
+        sign_in(opened, {"user_id": user_id, "password": WORD})
+    assert asked == [None, None, HASHED]
+
+
+def test_no_transaction_is_open_while_a_password_is_hashed(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = passwords.matches
+
+    def matches(kept: str | None, password: str) -> bool:
+        with opened.store.writing(By("somebody", datetime.now(UTC))) as write:
+            write.audit("meanwhile")
+        return right(kept, password)
+
+    monkeypatch.setattr(passwords, "matches", matches)
+    assert sign_in(opened).status_code == 303
+
+
+def test_a_password_changed_meanwhile_opens_nothing(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def matches(*_: Any) -> bool:
+        with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
+            service.keep_password(write, "pat-producer", "$another")
+        return True
+
+    monkeypatch.setattr(passwords, "matches", matches)
+    assert sign_in(opened).status_code == 422
+
+
+def test_a_hash_of_old_parameters_is_made_anew(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "is_outdated", lambda _: True)
+    sign_in(opened)
+    with opened.store.reading() as connection:
+        assert people.password_of(connection, "pat-producer") != HASHED
+
+
+@pytest.mark.parametrize("before", ["preset-by-somebody", "their own"])
+def test_signing_in_makes_a_new_session_whatever_cookie_came_along(opened: Visits, before: str) -> None:
+    first = cookie_of(sign_in(opened)) if before == "their own" else before
+    second = cookie_of(sign_in(opened, headers={**HERE, "Cookie": f"sid={first}"}))
+    assert second
+    assert second != first
+    assert (is_in(opened, first), is_in(opened, second)) == (False, True)
+
+
+def test_tries_that_fail_lead_to_a_wait_for_the_user_and_nobody_else(opened: Visits) -> None:
+    for _ in range(tries.FREE["user"]):
+        assert sign_in(opened, {**FORM, "password": "wrong"}).status_code == 422
+    answer = sign_in(opened)
+    assert (answer.status_code, int(answer.headers["Retry-After"])) == (429, 2)
+    assert sign_in(opened, {"user_id": "gus-ungranted", "password": "wrong"}).status_code == 422
+
+
+def test_many_at_once_have_no_more_tries_than_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tries.Tries()
+    monkeypatch.setattr(tries.time, "monotonic", lambda: 1.0)
+
+    def one(_: int) -> bool:
+        try:
+            kept.begin("pat", "192.0.2.1")
+        except tries.TooManyTries:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(one, range(50))) == tries.FREE["user"]
+
+
+def test_the_wait_grows_and_is_over_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(tries.time, "monotonic", lambda: now[0])
+    kept = tries.Tries()
+    waits = []
+    for _ in range(15):
+        try:
+            kept.begin("pat", "192.0.2.1")
+        except tries.TooManyTries as refusal:
+            waits.append(refusal.seconds)
+            now[0] += refusal.seconds
+    assert waits == [2, 4, 8, 16, 32]
+    now[0] += tries.FORGOTTEN
+    for _ in range(tries.FREE["user"]):
+        kept.begin("pat", "192.0.2.1")
+    kept.succeeded("pat", "192.0.2.1")
+    kept.begin("pat", "192.0.2.1")
+
+
+def test_an_address_that_tries_many_users_waits_too() -> None:
+    kept = tries.Tries()
+    for number in range(tries.FREE["address"]):
+        kept.begin(f"user-{number}", "192.0.2.1")
+    with pytest.raises(tries.TooManyTries):
+        kept.begin("another", "192.0.2.1")
+    kept.begin("another", "192.0.2.2")
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tries, "MOST", 20)
+    kept = tries.Tries()
+    for number in range(100):
+        kept.begin(f"user-{number}", f"192.0.2.{number}")
+    assert len(kept._failed) <= 22
+
+
+def test_signing_out_ends_the_session_and_takes_the_cookie_back(opened: Visits) -> None:
+    answer = opened.send("producer", "/sign-out")
+    assert (answer.headers["Location"], "sid=;" in answer.headers["Set-Cookie"]) == ("/sign-in", True)
+    assert opened.look("producer", "/me").status_code == 303
+
+
+def test_disabling_a_user_and_a_new_password_end_sessions(opened: Visits) -> None:
+    with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
+        user = people.user(write.connection, "nora-north")
+        assert user
+        disabled = replace(user, version=user.version + 1, disabled_at=write.at)
+        people.change_user(write.connection, disabled)
+        service.keep_password(write, "pat-producer", "$another")
+    assert [opened.look(actor, "/me").status_code for actor in ("manager", "producer", "admin")] == [303, 303, 200]
+
+
+def test_a_session_idles_and_grows_old(opened: Visits) -> None:
+    assert [opened.look(actor, "/home").status_code for actor in ("idle", "old")] == [303, 303]
+
+
+def test_looking_keeps_a_session_from_idling(opened: Visits) -> None:
+    begun = datetime.now(UTC) - timedelta(minutes=20)
+    with opened.store.noting() as connection:
+        connection.execute(update(sessions).values(seen_at=begun))
+    opened.look("producer", "/me")
+    with opened.store.reading() as connection:
+        seen = [each.seen_at for each in people.sessions_of(connection, "pat-producer", datetime.now(UTC))]
+    assert max(seen) > begun
+
+
+@pytest.mark.parametrize(
+    ("host", "public", "name", "secure"),
+    [
+        ("localhost", None, "sid", False),
+        ("127.0.0.1:8000", None, "sid", False),
+        ("ebill.example.com", None, "__Host-sid", True),
+        ("127.0.0.1:8000", "https://ebill.example.com", "__Host-sid", True),
+        ("localhost", "https://localhost:8443", "__Host-sid", True),
+    ],
+)
+def test_the_cookie_is_for_this_host_alone_and_for_no_script(
+    opened: Visits, host: str, public: str | None, name: str, secure: bool
+) -> None:
+    opened.app.config["PUBLIC_URL"] = public
+    answer = sign_in(opened, headers={**HERE, "Host": host})
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"{name}=")
+    attributes = set(cookie.split("; ")[1:])
+    assert attributes == {"HttpOnly", "Path=/", "SameSite=Lax", *(("Secure",) if secure else ())}
+
+
+def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(opened: Visits) -> None:
+    headers = {**opened.cookie("producer"), "Host": "ebill.example.com"}
+    assert opened.client.get("/me", headers=headers).status_code == 303
+
+
+# where one goes after signing in
+
+
+@pytest.mark.parametrize(
+    "to", ["/home", "/home?show=grace&state=PA", "/month?month=2026-08", "/me", f"/clients/{ACME}?from=2026-08"]
+)
+def test_after_signing_in_one_is_where_one_wanted_to_be(opened: Visits, to: str) -> None:
+    sent_on = opened.look("anyone", to).headers["Location"]
+    page = text_of(opened.look("anyone", sent_on))
+    (field,) = re.findall(r'name="next" value="([^"]*)"', page)
+    assert unescape(field) == to
+    assert sign_in(opened, {**FORM, "next": to}).headers["Location"] == to
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/%09/evil.example",
+        "/\t/evil.example",
+        "javascript:alert(1)",
+        "https:evil.example",
+        "/home\r\nSet-Cookie: a=b",
+        "/home/../v1/me",
+        "/sign-out",
+        "/v1/me",
+        "/home#//evil",
+        "/home?x=//evil.example/",
+        "/clients/a/b",
+        "/clients/../me",
+        "/homer",
+        "/home@evil.example",
+        " /home",
+        "",
+    ],
+)
+def test_after_signing_in_one_goes_nowhere_else(opened: Visits, to: str) -> None:
+    assert sign_in(opened, {**FORM, "next": to}).headers["Location"] == "/home"
+    answer = opened.look("producer", f"/sign-in?{urlencode({'next': to})}")
+    assert answer.headers["Location"] == "/home"
+
+
+def test_a_part_of_a_page_asked_for_without_a_session_leads_the_whole_to_sign_in(opened: Visits) -> None:
+    answer = opened.look("anyone", "/home?state=PA", {"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/sign-in?next=%2Fhome%3Fstate%3DPA")
+
+
+# forms that count
+
+FORGED = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    {"Sec-Fetch-Site": ""},
+    {"Origin": "null"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://localhost:81"},
+    {"Origin": "ftp://localhost"},
+    {"Origin": "http://["},
+    {"Referer": "http://localhost/me"},
+    {},
+]
+
+
+@pytest.mark.parametrize("headers", FORGED, ids=str)
+def test_a_form_that_no_page_of_ours_sent_is_refused(opened: Visits, headers: dict[str, str]) -> None:
+    token = cookies.form_token(opened.seal, opened.sessions["producer"])
+    data = {"accepted": "no", cookies.TOKEN: token}
+    around = {**opened.cookie("producer"), "Accept": HTML, **headers}
+    answer = opened.client.post("/me/payment-terms", data=data, headers=around)
+    assert answer.status_code == 403
+    assert "did not come from a page" in text_of(answer)
+    assert sign_in(opened, headers={"Accept": HTML, **headers}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://localhost"}],
+    ids=str,
+)
+def test_a_form_that_a_page_of_ours_sent_counts(opened: Visits, headers: dict[str, str]) -> None:
+    assert sign_in(opened, headers=headers).status_code == 303
+
+
+def test_a_form_sent_by_the_public_address_counts(opened: Visits) -> None:
+    opened.app.config["PUBLIC_URL"] = "https://ebill.example.com"
+    assert sign_in(opened, headers={"Origin": "https://ebill.example.com"}).status_code == 303
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64, "another's", "é"])
+def test_a_form_without_its_session_s_token_is_refused(opened: Visits, token: str) -> None:
+    if token == "another's":  # noqa: S105
+        token = cookies.form_token(opened.seal, opened.sessions["manager"])
+    assert opened.send("producer", "/me/payment-terms", {"accepted": "no"}, token=token).status_code == 403
+    assert opened.send("producer", "/sign-out", token=token).status_code == 403
+    assert opened.look("producer", "/me").status_code == 200
+
+
+def test_a_form_is_read_strictly(opened: Visits) -> None:
+    send: Callable[..., Any] = opened.send
+    assert send("producer", "/me/tokens", {"name": "A", "user_id": "ada-admin"}).status_code == 422
+    assert send("producer", "/me/tokens", {"name": "A", "days": "1e3"}).status_code == 422
+    assert send("producer", "/me/tokens", {"name": "A" * 70_000}).status_code == 413
+    assert send("producer", "/me/payment-terms", {"accepted": "maybe"}).status_code == 422
+    around = {**HERE, **opened.cookie("producer")}
+    twice = opened.client.post("/me/tokens", data="name=a&name=b", headers=around)
+    assert twice.status_code == 415
+    kind = "application/x-www-form-urlencoded"
+    twice = opened.client.post("/me/tokens", data="name=a&name=b", headers=around, content_type=kind)
+    assert twice.status_code == 400
+    assert sign_in(opened, {**FORM, "role": "admin"}).status_code == 422
+
+
+# one's own page
+
+
+def test_terms_are_accepted_and_declined(opened: Visits) -> None:
+    for said, shown in (("no", "You have not accepted them"), ("yes", "You accepted them")):
+        assert opened.send("producer", "/me/payment-terms", {"accepted": said}).headers["Location"] == "/me#terms"
+        assert shown in text_of(opened.look("producer", "/me"))
+
+
+def test_a_token_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
+    made = text_of(opened.send("producer", "/me/tokens", {"name": "<b>Nightly</b>", "days": "7"}))
+    (token,) = re.findall(r'value="(ebp_\w+)"', made)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert opened.client.get("/v1/me", headers=bearer).status_code == 200
+    page = text_of(opened.look("producer", "/me"))
+    assert token not in page
+    assert "&lt;b&gt;Nightly&lt;/b&gt;" in page
+    opened.send("producer", f"/me/tokens/{token.split('_')[1]}/revoke")
+    assert opened.client.get("/v1/me", headers=bearer).status_code == 401
+
+
+def test_a_calendar_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
+    form = {"name": "Mine", "state": "PA", "kind_due": "yes", "names": "yes"}
+    made = text_of(opened.send("producer", "/me/feeds", form))
+    (path,) = re.findall(r'value="http://localhost(/v1/feeds/\S+\.ics)"', made)
+    assert opened.client.get(path, buffered=True).status_code == 200
+    opened.send("producer", f"/me/feeds/{path.split('_')[1]}/revoke")
+    assert opened.client.get(path).status_code == 404
+
+
+def test_a_slip_in_a_form_is_shown_where_it_is(opened: Visits) -> None:
+    for path, form, said in (
+        ("/me/tokens", {"name": "A", "days": "999"}, "must be from 1 to 365"),
+        ("/me/feeds", {"state": "TX"}, "No state"),
+    ):
+        answer = opened.send("producer", path, form)
+        assert (answer.status_code, said in text_of(answer)) == (422, True)
+
+
+def test_sessions_are_listed_and_ended(opened: Visits) -> None:
+    other = cookie_of(sign_in(opened))
+    page = text_of(opened.look("producer", "/me"))
+    listed = re.findall(r"/me/sessions/([0-9a-f]{16})/end", page)
+    assert people.session_id(other) in listed
+    assert page.count("this one") == 1
+    opened.send("producer", f"/me/sessions/{people.session_id(other)}/end")
+    assert not is_in(opened, other)
+
+
+# what every page has
+
+PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month", "/me", f"/clients/{ACME}", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_says_what_a_browser_may_do_with_it(opened: Visits, path: str) -> None:
+    for actor in ("anyone", "producer"):
+        answer = opened.look(actor, path)
+        policy = answer.headers["Content-Security-Policy"]
+        for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+            assert part in policy.split("; ")
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_page_has_script_or_style_in_it_or_loads_from_elsewhere(opened: Visits, path: str) -> None:
+    page = text_of(opened.look("producer", path))
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?! src=\"/static/)", page)
+    assert not re.search(r"(?:src|href|action)=\"(?!/|#|data:,)", page)
+
+
+def test_who_reads_html_is_told_in_a_page_and_programs_in_json(opened: Visits) -> None:
+    assert "<h1>There is nothing here</h1>" in text_of(opened.look("anyone", "/nowhere"))
+    assert opened.client.get("/nowhere").get_json()["code"] == "not_found"
+    for path in ("/v1/nowhere", f"/v1/clients/{ACME}", "/docs/nowhere"):
+        assert opened.look("producer", path).content_type == "application/problem+json"
+    unentitled = opened.look("unentitled", "/home")
+    assert (unentitled.status_code, "client_administration" in text_of(unentitled)) == (403, True)
+    wrong = opened.look("producer", "/home?stete=PA")
+    assert (wrong.status_code, "did you mean" in text_of(wrong)) == (422, True)
+
+
+def test_a_store_that_does_not_answer_is_told_in_a_page(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(opened.store, "reading", nothing)
+    answer = opened.look("producer", "/home")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "Not just now" in text_of(answer)
+    assert opened.look("producer", "/calculator?state=PA&from=2026-08").status_code == 200
+
+
+def test_what_nobody_foresaw_is_told_in_a_page_without_its_inside(
+    opened: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door.reading, "query", lambda _: 1 / 0)
+    answer = opened.look("producer", "/home")
+    assert (answer.status_code, "ZeroDivision" in text_of(answer)) == (500, False)
+    assert answer.headers["X-Request-Id"] in text_of(answer)
+
+
+@pytest.mark.parametrize("path", ["/static/../pages.css", "/static/base.html", "/static/", "/static/pages.css/"])
+def test_only_what_the_pages_need_is_served(opened: Visits, path: str) -> None:
+    assert opened.client.get(path).status_code == 404
+
+
+# hostile names
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onmouseover="alert(1)',
+    "javascript:alert(1)",
+    "{{7*7}}",
+    "</script></title><img src=x onerror=alert(1)>",
+    "{% raw %}' OR 1=1--",
+    "&lt;b&gt;",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_everywhere(opened: Visits, name: str) -> None:
+    with opened.store.writing(By("setup", datetime.now(UTC))) as write:
+        client = Client(client_id=ACME, version=2, team_id="north", name=name, state="PA")
+        clients.put_client(write.connection, client, "setup", write.at)
+        account = Account(client_id=ACME, account_id="MAIN", version=2, kind=name, name=name)
+        clients.put_account(write.connection, account, "setup", write.at)
+        write.audit("put_client", client_id=ACME, reason=name)
+    escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = escaped.replace('"', "&#34;").replace("'", "&#39;")
+    month = datetime.now(UTC).strftime("%Y-%m")
+    for path in (f"/clients/{ACME}", "/home", f"/home?day={month}-01", f"/month?month={month}&q=1000-ACME"):
+        page = text_of(opened.look("producer", path))
+        assert name == escaped or name not in page.replace("&lt;b&gt;", "") or name in ("&lt;b&gt;",)
+        assert "49" not in page or name != "{{7*7}}" or "{{7*7}}" in page
+        if "clients" in path:
+            assert escaped in page
+    again = opened.look("anyone", f"/sign-in?{urlencode({'next': name})}")
+    assert name not in text_of(again) or name == escaped
+
+
+# what pages show
+
+
+def shown_dates(page: str) -> list[tuple[str, list[str]]]:
+    """Give the rows of the tables of years: the coverage month, and its dates."""
+    rows = []
+    for table in re.findall(r'<table class="stacked year">(.*?)</table>', page, re.DOTALL):
+        for row in re.findall(r"<tr>(.*?)</tr>", table.split("<tbody>")[1], re.DOTALL):
+            month, *dates = re.findall(r'<time datetime="([\d-]+)">', row)
+            rows.append((month, dates))
+    return rows
+
+
+NAMES = (
+    "generation_date",
+    "due_date",
+    "safe_pay_by_date",
+    "recommended_pay_by_date",
+    "next_generation_date",
+    "grace_end_date",
+)
+
+
+def expected(invoices: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    return [(each["coverage_month"], [str(each[name]) for name in NAMES if each[name]]) for each in invoices]
+
+
+def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    now, book = datetime.now(UTC), book_file().book
+    demo.fill(store, book, 34, now)
+    with store.writing(By("setup", now)) as write:
+        cookie = people.new_session(write.connection, demo.ADMIN, now)
+        write.audit("setup")
+    app = create_app(book_file(), store)
+    client, seen = app.test_client(use_cookies=False), 0
+    with store.reading() as connection:
+        admin = people.user(connection, demo.ADMIN)
+        assert admin
+        for number in range(1, 35):
+            client_id = f"C{number:05}"
+            page = client.get(f"/clients/{client_id}?from=2026-11", headers={"Cookie": f"sid={cookie}"})
+            window = Window(first=served.np.datetime64("2026-11", "M"), count=12)
+            answer = served.schedule(connection, book, admin, client_id, None, window, now)
+            billed = [
+                row
+                for account in answer["bill_accounts"]
+                for row in expected([each for each in account["invoices"] if "due_date" in each])
+            ]
+            months = {row[0] for row in billed}
+            assert [row for row in shown_dates(text_of(page)) if row[1] and row[0] in months][: len(billed)] == billed
+            seen += len(answer["bill_accounts"])
+    store.close()
+    assert seen >= 50
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "PA", "from": "2026-08"},
+        {"state": "NY", "product": "cobra", "from": "2027-01", "months": "3"},
+        {"state": "DE", "from": "2027-02", "months": "5", "grace": "after_due", "grace_number": "45"},
+        {"state": "WV", "from": "2026-01", "grace": "calendar_months", "grace_number": "2", "grace_roll": "following"},
+        {"state": "PA", "from": "2026-08", "generation": "business_day", "generation_number": "-5"},
+        {"state": "PA", "from": "2026-08", "generation": "weekday", "generation_weekday": "TH", "generation_number": "3"},
+        {"state": "PA", "from": "2026-08", "generation": "day_of_month", "generation_number": "-8",
+         "generation_months": "1", "generation_roll": "preceding"},
+        {"state": "PA", "from": "2026-08", "due_day": "-1", "due_offset": "-1", "skip": "7 8",
+         "pay_by_days": "5", "pay_by_unit": "business", "posting_min": "1", "posting_max": "4", "cutoff": "15:00",
+         "timezone": "America/Chicago", "calendar": "XNYS"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_calculator_shows_the_answer_of_the_api_and_the_question_to_ask_it(
+    opened: Visits, query: dict[str, str]
+) -> None:
+    page = text_of(opened.look("anyone", f"/calculator?{urlencode(query)}"))
+    answer = opened.client.post("/v1/calculate", json=question(query)).get_json()
+    assert [row for row in shown_dates(page) if row[1]] == expected(answer["invoices"])
+    assert f"/calculator?{urlencode(query)}" in unescape(page)
+    assert "curl -s http://localhost/v1/calculate" in unescape(page)
+    for invoice in answer["invoices"]:
+        for warning in invoice["warnings"]:
+            first = re.split(r"\d{4}-\d{2}", warning["detail"])[0]
+            assert first[1:].lower() in unescape(page).lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"state": "TX", "from": "2026-08"}, "state"),
+        ({"state": "PA", "from": "2026-8"}, "from"),
+        ({"state": "PA", "from": "2026-08", "months": "1e3"}, "months"),
+        ({"state": "PA"}, "from"),
+        ({"state": "PA", "from": "2026-08", "product": "gold"}, "product"),
+        ({"state": "PA", "from": "2026-08", "grace": "after_due"}, "grace_number"),
+        ({"state": "PA", "from": "2026-08", "grace_number": "999"}, "grace_number"),
+        ({"state": "PA", "from": "2026-08", "generation": "weekday"}, "generation_weekday"),
+        ({"state": "PA", "from": "2026-08", "generation_roll": "following"}, "generation"),
+        ({"state": "PA", "from": "2026-08", "generation": "fortnight"}, "generation"),
+        ({"state": "PA", "from": "2026-08", "generation": "days_before_due"}, "generation_number"),
+        ({"state": "PA", "from": "2026-08", "due_day": "32"}, "due_day"),
+        ({"state": "PA", "from": "2026-08", "posting_min": "4", "posting_max": "2", "cutoff": "17:00"}, "posting_max"),
+        ({"state": "PA", "from": "2026-08", "cutoff": "5pm"}, "cutoff"),
+        ({"state": "PA", "from": "2026-08", "skip": "13"}, "skip"),
+        ({"state": "PA", "from": "2026-08", "timezone": "Mars/Base"}, "timezone"),
+        ({"state": "PA", "from": "2026-08", "calendar": "XFEDD"}, "calendar"),
+        ({"state": "PA", "from": "2026-08", "paid_at": "soon"}, "paid_at"),
+    ],
+    ids=str,
+)
+def test_a_slip_in_the_calculator_is_shown_at_its_field(opened: Visits, query: dict[str, str], field: str) -> None:
+    answer = opened.look("anyone", f"/calculator?{urlencode(query)}")
+    page = text_of(answer)
+    assert answer.status_code in (404, 422)
+    assert f'id="{field}_fault"' in page
+    assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', page)
+
+
+def paid(opened: Visits, **query: str) -> str:
+    asked = {"account": "MAIN", "month": "2024-03", **query}
+    return text_of(opened.look("producer", f"/clients/{ACME}?{urlencode(asked)}"))
+
+
+def test_what_if_i_pay_is_answered_as_the_api_answers(opened: Visits) -> None:
+    page = paid(opened, pay_on="2024-03-11", pay_at="18:30")
+    body = {"coverage_month": "2024-03", "paid_at": "2024-03-11T18:30"}
+    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/payments/preview"
+    meaning = opened.ask("producer", "POST", path, body).get_json()["meaning"]
+    for name in ("received_date", "posts_from_date", "posts_by_date"):
+        assert plain_day(date.fromisoformat(meaning[name])) in page
+    assert "America/New_York" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"pay_on": "2024-03-11", "pay_at": "25:00"}, "must be a date that exists"),
+        ({"pay_on": "2023-01-01"}, "cannot have been paid"),
+        ({"pay_on": "2024-03-11", "account": "NONE"}, "no bill account"),
+        ({"pay_on": "2024-02-30"}, "must be a date"),
+        ({"pay_on": "2024-03-11", "pay_at": "x" * 99}, "at most"),
+    ],
+    ids=str,
+)
+def test_a_slip_in_what_if_i_pay_is_said(opened: Visits, query: dict[str, str], said: str) -> None:
+    assert said in paid(opened, **query)
+
+
+def test_the_client_page_tells_who_changed_what_and_not_of_others(opened: Visits) -> None:
+    page = text_of(opened.look("producer", f"/clients/{ACME}"))
+    assert "Changed the client&#39;s settings" in page
+    assert ZENITH not in page
+    assert opened.look("producer", f"/clients/{UNKNOWN}").status_code == 404
+
+
+def invoice(month: str, generated: str, due: str, grace: str, **more: Any) -> dict[str, Any]:
+    days = dict(
+        zip(
+            ("generation_date", "due_date", "grace_end_date"),
+            map(date.fromisoformat, (generated, due, grace)),
+            strict=True,
+        )
+    )
+    others = dict.fromkeys(("next_generation_date", "safe_pay_by_date", "recommended_pay_by_date"))
+    return {"coverage_month": month, **days, **others, **more}
+
+
+def test_a_timeline_is_drawn_to_scale() -> None:
+    drawn = timeline([invoice("2026-08", "2026-07-12", "2026-08-01", "2026-08-31")], date(2026, 8, 3))
+    assert drawn
+    (lane,) = drawn.lanes
+    days = (date(2026, 8, 31) - date(2026, 7, 12)).days + 7  # three beside either end
+    widths = [float(bar.width[:-1]) for bar in lane.bars]
+    assert widths == pytest.approx([100 * 21 / days, 100 * 30 / days], abs=0.01)
+    assert float(lane.bars[0].begin[:-1]) == pytest.approx(300 / days, abs=0.01)
+    assert float(drawn.today[:-1]) == pytest.approx(100 * 25.5 / days, abs=0.01)
+    assert [tick.day.isoformat() for tick in drawn.ticks] == ["2026-08-01", "2026-09-01"]
+
+
+def test_a_timeline_has_what_is_open_and_what_comes_next() -> None:
+    months = [
+        invoice("2026-06", "2026-05-12", "2026-06-01", "2026-07-01"),
+        invoice("2026-07", "2026-06-12", "2026-07-01", "2026-07-31",
+                payment={"paid_at": datetime(2026, 8, 1, 9), "posts_from_date": date(2026, 8, 4),  # noqa: DTZ001
+                         "posts_by_date": date(2026, 8, 5)}),
+        invoice("2026-08", "2026-07-12", "2026-08-01", "2026-08-31"),
+        invoice("2026-09", "2026-08-12", "2026-09-01", "2026-10-01"),
+        invoice("2026-10", "2026-09-12", "2026-10-01", "2026-10-31"),
+        {"coverage_month": "2026-05", "standing": "billed_elsewhere"},
+    ]  # fmt: skip
+    drawn = timeline(months, date(2026, 8, 3))
+    assert drawn
+    assert [lane.invoice["coverage_month"] for lane in drawn.lanes] == ["2026-07", "2026-08", "2026-09"]
+    assert [bar.what for bar in drawn.lanes[0].bars] == ["invoiced", "grace", "posting"]
+    assert timeline(months[:1], date(2026, 8, 3)) is None
