@@ -503,7 +503,7 @@ def test_a_hostile_name_is_text_everywhere(opened: Visits, name: str) -> None:
     month = datetime.now(UTC).strftime("%Y-%m")
     for path in (f"/clients/{ACME}", "/home", f"/home?day={month}-01", f"/month?month={month}&q=1000-ACME"):
         page = text_of(opened.look("producer", path))
-        assert name == escaped or name not in page.replace("&lt;b&gt;", "") or name in ("&lt;b&gt;",)
+        assert name == escaped or name not in page.replace("&lt;b&gt;", "") or name == "&lt;b&gt;"
         assert "49" not in page or name != "{{7*7}}" or "{{7*7}}" in page
         if "clients" in path:
             assert escaped in page
@@ -575,7 +575,8 @@ def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> 
         {"state": "DE", "from": "2027-02", "months": "5", "grace": "after_due", "grace_number": "45"},
         {"state": "WV", "from": "2026-01", "grace": "calendar_months", "grace_number": "2", "grace_roll": "following"},
         {"state": "PA", "from": "2026-08", "generation": "business_day", "generation_number": "-5"},
-        {"state": "PA", "from": "2026-08", "generation": "weekday", "generation_weekday": "TH", "generation_number": "3"},
+        {"state": "PA", "from": "2026-08", "generation": "weekday", "generation_weekday": "TH",
+         "generation_number": "3"},
         {"state": "PA", "from": "2026-08", "generation": "day_of_month", "generation_number": "-8",
          "generation_months": "1", "generation_roll": "preceding"},
         {"state": "PA", "from": "2026-08", "due_day": "-1", "due_offset": "-1", "skip": "7 8",
