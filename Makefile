@@ -9,7 +9,7 @@ LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-has
 PYTEST := .venv/bin/pytest -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help run test check fmt everywhere bench mutants lock
+.PHONY: help run test check fmt everywhere browser bench mutants lock
 help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
@@ -31,6 +31,9 @@ fmt: .venv/.test ## format, and mend what lint can mend
 everywhere: .venv/.test ## all tests again, on either side of the date line and under python -O
 	TZ=Pacific/Kiritimati $(PYTEST) $(ARGS)
 	TZ=Etc/GMT+12 PYTHONOPTIMIZE=1 $(PYTEST) -W "ignore:assertions not in test modules" $(ARGS)
+
+browser: .venv/.test ## the pages in a real browser, which is Debian's chromium
+	$(PYTEST) tests/test_pages_browser.py $(ARGS)
 
 bench: .venv/.test ## how long things take
 	.venv/bin/python -m tests.bench $(ARGS)

@@ -1,6 +1,7 @@
 """Signing in and out, forms that count, and what pages show: names as text, dates as the API has them."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import update
 
 from ebill import demo, passwords
@@ -38,7 +40,19 @@ HASHED = passwords.hashed(WORD)
 
 @pytest.fixture
 def opened(sqlite_url: str) -> Iterator[Visits]:
-    store = Store(sqlite_url)
+    """The world, for one test to change."""
+    yield from _opened(sqlite_url)
+
+
+@pytest.fixture(scope="module")
+def shared(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visits]:
+    """The world, for many tests that only look."""
+    copy = shutil.copy(ready.removeprefix("sqlite:///"), tmp_path_factory.mktemp("shared"))
+    yield from _opened(f"sqlite:///{copy}")
+
+
+def _opened(url: str) -> Iterator[Visits]:
+    store = Store(url)
     made = visits(store)
     with store.writing(By("setup", datetime.now(UTC))) as write:
         for user_id in ("pat-producer", "dan-disabled"):
@@ -84,8 +98,8 @@ def test_a_password_opens_a_session_that_leads_to_the_home_page(opened: Visits) 
     ],
     ids=str,
 )
-def test_whoever_is_refused_is_told_the_same(opened: Visits, form: dict[str, str]) -> None:
-    answer = sign_in(opened, form)
+def test_whoever_is_refused_is_told_the_same(shared: Visits, form: dict[str, str]) -> None:
+    answer = sign_in(shared, form)
     assert (answer.status_code, cookie_of(answer)) == (422, "")
     assert "This user id and this password do not belong together." in text_of(answer)
 
@@ -211,8 +225,8 @@ def test_disabling_a_user_and_a_new_password_end_sessions(opened: Visits) -> Non
     assert [opened.look(actor, "/me").status_code for actor in ("manager", "producer", "admin")] == [303, 303, 200]
 
 
-def test_a_session_idles_and_grows_old(opened: Visits) -> None:
-    assert [opened.look(actor, "/home").status_code for actor in ("idle", "old")] == [303, 303]
+def test_a_session_idles_and_grows_old(shared: Visits) -> None:
+    assert [shared.look(actor, "/home").status_code for actor in ("idle", "old")] == [303, 303]
 
 
 def test_looking_keeps_a_session_from_idling(opened: Visits) -> None:
@@ -246,9 +260,9 @@ def test_the_cookie_is_for_this_host_alone_and_for_no_script(
     assert attributes == {"HttpOnly", "Path=/", "SameSite=Lax", *(("Secure",) if secure else ())}
 
 
-def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(opened: Visits) -> None:
-    headers = {**opened.cookie("producer"), "Host": "ebill.example.com"}
-    assert opened.client.get("/me", headers=headers).status_code == 303
+def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(shared: Visits) -> None:
+    headers = {**shared.cookie("producer"), "Host": "ebill.example.com"}
+    assert shared.client.get("/me", headers=headers).status_code == 303
 
 
 # where one goes after signing in
@@ -257,12 +271,12 @@ def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(opened: Visits)
 @pytest.mark.parametrize(
     "to", ["/home", "/home?show=grace&state=PA", "/month?month=2026-08", "/me", f"/clients/{ACME}?from=2026-08"]
 )
-def test_after_signing_in_one_is_where_one_wanted_to_be(opened: Visits, to: str) -> None:
-    sent_on = opened.look("anyone", to).headers["Location"]
-    page = text_of(opened.look("anyone", sent_on))
+def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str) -> None:
+    sent_on = shared.look("anyone", to).headers["Location"]
+    page = text_of(shared.look("anyone", sent_on))
     (field,) = re.findall(r'name="next" value="([^"]*)"', page)
     assert unescape(field) == to
-    assert sign_in(opened, {**FORM, "next": to}).headers["Location"] == to
+    assert sign_in(shared, {**FORM, "next": to}).headers["Location"] == to
 
 
 @pytest.mark.parametrize(
@@ -289,14 +303,14 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(opened: Visits, to: str)
         "",
     ],
 )
-def test_after_signing_in_one_goes_nowhere_else(opened: Visits, to: str) -> None:
-    assert sign_in(opened, {**FORM, "next": to}).headers["Location"] == "/home"
-    answer = opened.look("producer", f"/sign-in?{urlencode({'next': to})}")
+def test_after_signing_in_one_goes_nowhere_else(shared: Visits, to: str) -> None:
+    assert sign_in(shared, {**FORM, "next": to}).headers["Location"] == "/home"
+    answer = shared.look("producer", f"/sign-in?{urlencode({'next': to})}")
     assert answer.headers["Location"] == "/home"
 
 
-def test_a_part_of_a_page_asked_for_without_a_session_leads_the_whole_to_sign_in(opened: Visits) -> None:
-    answer = opened.look("anyone", "/home?state=PA", {"HX-Request": "true"})
+def test_a_part_of_a_page_asked_for_without_a_session_leads_the_whole_to_sign_in(shared: Visits) -> None:
+    answer = shared.look("anyone", "/home?state=PA", {"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/sign-in?next=%2Fhome%3Fstate%3DPA")
 
 
@@ -319,14 +333,14 @@ FORGED = [
 
 
 @pytest.mark.parametrize("headers", FORGED, ids=str)
-def test_a_form_that_no_page_of_ours_sent_is_refused(opened: Visits, headers: dict[str, str]) -> None:
-    token = cookies.form_token(opened.seal, opened.sessions["producer"])
+def test_a_form_that_no_page_of_ours_sent_is_refused(shared: Visits, headers: dict[str, str]) -> None:
+    token = cookies.form_token(shared.seal, shared.sessions["producer"])
     data = {"accepted": "no", cookies.TOKEN: token}
-    around = {**opened.cookie("producer"), "Accept": HTML, **headers}
-    answer = opened.client.post("/me/payment-terms", data=data, headers=around)
+    around = {**shared.cookie("producer"), "Accept": HTML, **headers}
+    answer = shared.client.post("/me/payment-terms", data=data, headers=around)
     assert answer.status_code == 403
     assert "did not come from a page" in text_of(answer)
-    assert sign_in(opened, headers={"Accept": HTML, **headers}).status_code == 403
+    assert sign_in(shared, headers={"Accept": HTML, **headers}).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -422,9 +436,9 @@ PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_page_says_what_a_browser_may_do_with_it(opened: Visits, path: str) -> None:
+def test_every_page_says_what_a_browser_may_do_with_it(shared: Visits, path: str) -> None:
     for actor in ("anyone", "producer"):
-        answer = opened.look(actor, path)
+        answer = shared.look(actor, path)
         policy = answer.headers["Content-Security-Policy"]
         for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
             assert part in policy.split("; ")
@@ -435,20 +449,20 @@ def test_every_page_says_what_a_browser_may_do_with_it(opened: Visits, path: str
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_page_has_script_or_style_in_it_or_loads_from_elsewhere(opened: Visits, path: str) -> None:
-    page = text_of(opened.look("producer", path))
+def test_no_page_has_script_or_style_in_it_or_loads_from_elsewhere(shared: Visits, path: str) -> None:
+    page = text_of(shared.look("producer", path))
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?! src=\"/static/)", page)
     assert not re.search(r"(?:src|href|action)=\"(?!/|#|data:,)", page)
 
 
-def test_who_reads_html_is_told_in_a_page_and_programs_in_json(opened: Visits) -> None:
-    assert "<h1>There is nothing here</h1>" in text_of(opened.look("anyone", "/nowhere"))
-    assert opened.client.get("/nowhere").get_json()["code"] == "not_found"
+def test_who_reads_html_is_told_in_a_page_and_programs_in_json(shared: Visits) -> None:
+    assert "<h1>There is nothing here</h1>" in text_of(shared.look("anyone", "/nowhere"))
+    assert shared.client.get("/nowhere").get_json()["code"] == "not_found"
     for path in ("/v1/nowhere", f"/v1/clients/{ACME}", "/docs/nowhere"):
-        assert opened.look("producer", path).content_type == "application/problem+json"
-    unentitled = opened.look("unentitled", "/home")
+        assert shared.look("producer", path).content_type == "application/problem+json"
+    unentitled = shared.look("unentitled", "/home")
     assert (unentitled.status_code, "client_administration" in text_of(unentitled)) == (403, True)
-    wrong = opened.look("producer", "/home?stete=PA")
+    wrong = shared.look("producer", "/home?stete=PA")
     assert (wrong.status_code, "did you mean" in text_of(wrong)) == (422, True)
 
 
@@ -473,8 +487,8 @@ def test_what_nobody_foresaw_is_told_in_a_page_without_its_inside(
 
 
 @pytest.mark.parametrize("path", ["/static/../pages.css", "/static/base.html", "/static/", "/static/pages.css/"])
-def test_only_what_the_pages_need_is_served(opened: Visits, path: str) -> None:
-    assert opened.client.get(path).status_code == 404
+def test_only_what_the_pages_need_is_served(shared: Visits, path: str) -> None:
+    assert shared.client.get(path).status_code == 404
 
 
 # hostile names
@@ -486,7 +500,7 @@ HOSTILE = [
     "{{7*7}}",
     "</script></title><img src=x onerror=alert(1)>",
     "{% raw %}' OR 1=1--",
-    "&lt;b&gt;",
+    "&lt;b&gt;bold",
 ]
 
 
@@ -498,17 +512,15 @@ def test_a_hostile_name_is_text_everywhere(opened: Visits, name: str) -> None:
         account = Account(client_id=ACME, account_id="MAIN", version=2, kind=name, name=name)
         clients.put_account(write.connection, account, "setup", write.at)
         write.audit("put_client", client_id=ACME, reason=name)
-    escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = escaped.replace('"', "&#34;").replace("'", "&#39;")
+    escaped = str(escape(name))
     month = datetime.now(UTC).strftime("%Y-%m")
     for path in (f"/clients/{ACME}", "/home", f"/home?day={month}-01", f"/month?month={month}&q=1000-ACME"):
         page = text_of(opened.look("producer", path))
-        assert name == escaped or name not in page.replace("&lt;b&gt;", "") or name == "&lt;b&gt;"
-        assert "49" not in page or name != "{{7*7}}" or "{{7*7}}" in page
+        assert escaped == name or name not in page
         if "clients" in path:
             assert escaped in page
     again = opened.look("anyone", f"/sign-in?{urlencode({'next': name})}")
-    assert name not in text_of(again) or name == escaped
+    assert escaped == name or name not in text_of(again)
 
 
 # what pages show
@@ -586,10 +598,10 @@ def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> 
     ids=str,
 )  # fmt: skip
 def test_the_calculator_shows_the_answer_of_the_api_and_the_question_to_ask_it(
-    opened: Visits, query: dict[str, str]
+    shared: Visits, query: dict[str, str]
 ) -> None:
-    page = text_of(opened.look("anyone", f"/calculator?{urlencode(query)}"))
-    answer = opened.client.post("/v1/calculate", json=question(query)).get_json()
+    page = text_of(shared.look("anyone", f"/calculator?{urlencode(query)}"))
+    answer = shared.client.post("/v1/calculate", json=question(query)).get_json()
     assert [row for row in shown_dates(page) if row[1]] == expected(answer["invoices"])
     assert f"/calculator?{urlencode(query)}" in unescape(page)
     assert "curl -s http://localhost/v1/calculate" in unescape(page)
@@ -623,8 +635,8 @@ def test_the_calculator_shows_the_answer_of_the_api_and_the_question_to_ask_it(
     ],
     ids=str,
 )
-def test_a_slip_in_the_calculator_is_shown_at_its_field(opened: Visits, query: dict[str, str], field: str) -> None:
-    answer = opened.look("anyone", f"/calculator?{urlencode(query)}")
+def test_a_slip_in_the_calculator_is_shown_at_its_field(shared: Visits, query: dict[str, str], field: str) -> None:
+    answer = shared.look("anyone", f"/calculator?{urlencode(query)}")
     page = text_of(answer)
     assert answer.status_code in (404, 422)
     assert f'id="{field}_fault"' in page
@@ -636,11 +648,11 @@ def paid(opened: Visits, **query: str) -> str:
     return text_of(opened.look("producer", f"/clients/{ACME}?{urlencode(asked)}"))
 
 
-def test_what_if_i_pay_is_answered_as_the_api_answers(opened: Visits) -> None:
-    page = paid(opened, pay_on="2024-03-11", pay_at="18:30")
+def test_what_if_i_pay_is_answered_as_the_api_answers(shared: Visits) -> None:
+    page = paid(shared, pay_on="2024-03-11", pay_at="18:30")
     body = {"coverage_month": "2024-03", "paid_at": "2024-03-11T18:30"}
     path = f"/v1/clients/{ACME}/bill-accounts/MAIN/payments/preview"
-    meaning = opened.ask("producer", "POST", path, body).get_json()["meaning"]
+    meaning = shared.ask("producer", "POST", path, body).get_json()["meaning"]
     for name in ("received_date", "posts_from_date", "posts_by_date"):
         assert plain_day(date.fromisoformat(meaning[name])) in page
     assert "America/New_York" in page
@@ -657,15 +669,15 @@ def test_what_if_i_pay_is_answered_as_the_api_answers(opened: Visits) -> None:
     ],
     ids=str,
 )
-def test_a_slip_in_what_if_i_pay_is_said(opened: Visits, query: dict[str, str], said: str) -> None:
-    assert said in paid(opened, **query)
+def test_a_slip_in_what_if_i_pay_is_said(shared: Visits, query: dict[str, str], said: str) -> None:
+    assert said in paid(shared, **query)
 
 
-def test_the_client_page_tells_who_changed_what_and_not_of_others(opened: Visits) -> None:
-    page = text_of(opened.look("producer", f"/clients/{ACME}"))
+def test_the_client_page_tells_who_changed_what_and_not_of_others(shared: Visits) -> None:
+    page = text_of(shared.look("producer", f"/clients/{ACME}"))
     assert "Changed the client&#39;s settings" in page
     assert ZENITH not in page
-    assert opened.look("producer", f"/clients/{UNKNOWN}").status_code == 404
+    assert shared.look("producer", f"/clients/{UNKNOWN}").status_code == 404
 
 
 def invoice(month: str, generated: str, due: str, grace: str, **more: Any) -> dict[str, Any]:

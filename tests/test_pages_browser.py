@@ -1,0 +1,348 @@
+"""The pages in a real browser, as people use them: at 360 and 1280 px, with and without JavaScript, light and dark.
+
+It is Debian's Chromium; without one these tests fail. A request to any other origin fails the test that made it, and so
+does whatever the browser complains of.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from ebill import demo, passwords
+from ebill.service import payments
+from ebill.store import clients, people
+from ebill.store.audit import By
+from ebill.store.clients import Account, Client
+from ebill.store.engine import Store
+from tests.shell import ENVIRONMENT
+from tests.world import book_file
+
+CHROMIUM = "/usr/bin/chromium"
+WORD = "seven green bicycles"
+HOSTILE = "</title><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{7*7}}"
+WIDTHS = [360, 1280]
+MONTH = datetime.now(UTC).strftime("%Y-%m")
+OPEN_DETAILS = """
+    for (const each of document.querySelectorAll("details:not(details details)")) each.open = true;
+    for (const each of document.querySelectorAll("details details:first-of-type")) each.open = true;
+"""
+"""The reasons of one month for each account: those of the others are alike, and take their time."""
+PAGES = [
+    "/sign-in",
+    "/calculator",
+    f"/calculator?state=PA&from={MONTH}&months=3&grace=after_due&grace_number=45",
+    "/calculator?state=PA&from=soon&grace_number=x",
+    "/home",
+    "/home?q=nobody-of-this-name",
+    "/home?show=due",
+    f"/month?month={MONTH}",
+    "/clients/C00001",
+    f"/clients/C00001?account=MED&month={MONTH}&pay_on={MONTH}-03&pay_at=18:30",
+    "/me",
+    "/nowhere",
+]
+
+
+class Served(NamedTuple):
+    """Where the service is, and the cookies of sessions that were begun before."""
+
+    url: str
+    sessions: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def served(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The service as it is run, on a small sample book with a hostile client and a payment that waits."""
+    folder = tmp_path_factory.mktemp("served")
+    file = folder / "ebill.db"
+    file.write_bytes(Path(ready.removeprefix("sqlite:///")).read_bytes())
+    sessions = _fill(Store(f"sqlite:///{file}"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.prefix) / "bin" / "ebill"), "serve", f"--port={port}"]
+    environment = {**ENVIRONMENT, "EBILL_DATABASE_URL": f"sqlite:///{file}"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder, env=environment
+    ) as server:
+        try:
+            assert server.stdout is not None
+            list(takewhile(lambda line: line != "Ctrl-C ends it.\n", server.stdout))
+            yield Served(f"http://127.0.0.1:{port}", sessions)
+        finally:
+            server.terminate()
+
+
+def _fill(store: Store) -> dict[str, str]:
+    now, book = datetime.now(UTC), book_file().book
+    demo.fill(store, book, 40, now)
+    with store.writing(By("setup", now)) as write:
+        people.set_password(write.connection, demo.PRODUCER, passwords.hashed(WORD))
+        client = Client(client_id="HOSTILE", version=1, team_id="east", name=HOSTILE, state="PA")
+        clients.put_client(write.connection, client, "setup", now)
+        account = Account(client_id="HOSTILE", account_id="MED", version=1, kind=HOSTILE, name=HOSTILE)
+        clients.put_account(write.connection, account, "setup", now)
+        people.grant(write.connection, demo.PRODUCER, "HOSTILE", "setup", now)
+        admin = people.user(write.connection, demo.ADMIN)
+        assert admin
+        paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
+        payments.record(write, book, admin, "C00001", "MED", paid)
+        sessions = {user: people.new_session(write.connection, user, now) for user in (demo.PRODUCER, demo.MANAGER)}
+    store.close()
+    return sessions
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(chromium: Browser, served: Served, width: int, **how: Any) -> Iterator[Page]:
+    """Open a browser that goes nowhere else; fail with whatever it complained of."""
+    complaints: list[str] = []
+
+    def guard(route: Route) -> None:
+        if route.request.url.startswith(f"{served.url}/"):
+            route.continue_()
+        else:
+            complaints.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context = chromium.new_context(viewport={"width": width, "height": 900}, base_url=served.url, **how)
+    context.set_default_timeout(10_000)
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if _is_complaint(said.text) else None)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _is_complaint(said: str) -> bool:
+    """Tell whether a line of the console is more than that a page was refused, which pages are here on purpose."""
+    return not said.startswith("Failed to load resource: the server responded with a status of 4")
+
+
+def sign_in(page: Page) -> None:
+    """Sign the producer in by the form."""
+    page.goto("/sign-in")
+    page.get_by_label("User id").fill(demo.PRODUCER)
+    page.get_by_label("Password").fill(WORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_title("Home · eBill")
+
+
+def come_in(page: Page, served: Served, user_id: str = demo.PRODUCER) -> None:
+    """Come in with a session that was begun before."""
+    page.context.add_cookies([{"name": "sid", "value": served.sessions[user_id], "url": served.url}])
+
+
+def is_within(page: Page) -> bool:
+    """Tell whether nothing has to be scrolled for sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+@pytest.fixture(params=[(width, script) for width in WIDTHS for script in (True, False)], ids=str)
+def page(request: pytest.FixtureRequest, chromium: Browser, served: Served) -> Iterator[Page]:
+    width, script = request.param
+    with visit(chromium, served, width, java_script_enabled=script) as opened:
+        yield opened
+
+
+def test_a_producer_s_morning(page: Page) -> None:
+    page.goto("/home")
+    expect(page).to_have_title("Sign in · eBill")
+    sign_in(page)
+    for group in ("Grace running out", "Due within a week", "Pay by, to make the next invoice", "Waiting to post"):
+        expect(page.get_by_role("heading", name=group)).to_be_visible()
+    waiting = page.locator("section.posting")
+    expect(waiting.locator("a[href='/clients/C00001#MED']")).to_be_visible()
+    page.get_by_label("Client", exact=True).fill("C00001")
+    page.get_by_label("State", exact=True).select_option("PA")
+    page.get_by_label("Standing").select_option("payment_pending")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("section.posting tbody tr")).to_have_count(1)
+    expect(page.locator("section.grace tbody tr")).to_have_count(0)
+    page.locator("section.posting tbody a").click()
+    expect(page.locator("main .lead")).to_contain_text("C00001 · PA")
+
+
+def test_a_month_and_a_day_of_it(page: Page, served: Served) -> None:
+    come_in(page, served)
+    page.goto("/home")
+    page.get_by_role("link", name="Month", exact=True).first.click()
+    page.get_by_role("list", name="Only one kind of date").get_by_role("link", name="Due").click()
+    page.locator("table.calendar li.due a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Due,")
+    assert page.locator("table.deadlines tbody tr").count() > 0
+
+
+def test_a_client_its_why_and_what_if_i_pay(page: Page, served: Served) -> None:
+    come_in(page, served)
+    page.goto("/clients/C00001")
+    medical = page.locator("section.account", has=page.locator("#MED"))
+    drawn = medical.locator("svg.timeline")
+    expect(drawn).to_be_visible()
+    assert "a payment posts from" in (drawn.locator("desc").text_content() or "")
+    dates = medical.locator(".key-dates details")
+    dates.first.locator("summary").click()
+    expect(dates.first).to_contain_text("before the due date")
+    page.locator("details.pay > summary").click()
+    page.get_by_label("Bill account", exact=True).select_option("COB")
+    page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+    page.get_by_label("Time, if known").fill("18:30")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#paid")).to_contain_text("Received")
+
+
+def test_a_question_to_the_calculator(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("State", exact=True).select_option("DE")
+    page.get_by_label("First coverage month").fill("2027-02")
+    page.get_by_label("How many months").fill("2")
+    page.get_by_text("Change the rules").click()
+    page.get_by_role("group", name="Grace").get_by_label("How many").fill("45")
+    page.get_by_role("button", name="Show the dates").click()
+    expect(page.locator("#answer table.year tbody tr")).to_have_count(2)
+    expect(page.locator("#answer")).to_contain_text("Thu Mar 18, 2027")
+    expect(page.get_by_label("And for programs")).to_contain_text('"rules": {"grace": {"days": 45}}')
+    page.goto(page.get_by_label("This very question, as a link").input_value())
+    expect(page.locator("#answer")).to_contain_text("Thu Mar 18, 2027")
+    page.get_by_role("group", name="Grace").get_by_label("How many").fill("four")
+    page.get_by_role("button", name="Show the dates").click()
+    expect(page.locator("#answer").get_by_role("alert")).to_contain_text("must be a whole number")
+
+
+def test_one_s_own_page(page: Page) -> None:
+    sign_in(page)
+    page.goto("/me")
+    page.get_by_role("button", name="Accept the terms").click()
+    page.get_by_role("button", name="Decline the terms").click()
+    page.get_by_text("Make a token", exact=True).click()
+    page.locator("#token_name").fill("Of a test")
+    page.locator("form[action='/me/tokens'] button").click()
+    assert page.get_by_label("Token", exact=True).input_value().startswith("ebp_")
+    page.get_by_role("link", name="Back to my page").click()
+    page.get_by_role("button", name="Revoke the token Of a test").first.click()
+    page.get_by_text("Make a calendar", exact=True).click()
+    page.locator("form[action='/me/feeds'] button").click()
+    assert page.get_by_label("Address for Outlook and Google").input_value().endswith(".ics")
+    page.get_by_role("link", name="Back to my page").click()
+    page.get_by_role("button", name="Revoke the calendar").first.click()
+    page.get_by_role("button", name="Sign out").click()
+    page.goto("/me")
+    expect(page).to_have_title("Sign in · eBill")
+
+
+def test_a_hostile_name_is_text_and_runs_nothing(page: Page, served: Served) -> None:
+    come_in(page, served)
+    for path in (
+        "/clients/HOSTILE",
+        "/home?q=HOSTILE",
+        f"/home?day={MONTH}-01&q=HOSTILE",
+        f"/month?month={MONTH}&q=HOSTILE",
+    ):
+        page.goto(path)
+        expect(page.get_by_text("{{7*7}}").first).to_be_attached()
+        assert page.title() != "pwned"
+        assert page.locator("img[src=x]").count() == 0
+
+
+def test_an_answer_comes_as_one_types(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280) as page:
+        come_in(page, served)
+        page.goto("/clients/C00001")
+        page.locator("details.pay > summary").click()
+        page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+        expect(page.locator("#paid")).to_contain_text("Received")
+        assert page.url.endswith("/clients/C00001")
+
+
+def test_a_session_that_has_ended_elsewhere_leads_to_sign_in_as_one_types(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280) as page:
+        come_in(page, served, demo.MANAGER)
+        page.goto("/clients/C00001")
+        page.locator("details.pay > summary").click()
+        page.context.clear_cookies()
+        page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+        expect(page).to_have_title("Sign in · eBill")
+
+
+def test_a_keyboard_is_enough(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280, java_script_enabled=False) as page:
+        page.goto("/sign-in")
+        page.keyboard.press("Tab")
+        expect(page.get_by_text("Skip to the content")).to_be_focused()
+        page.locator("#user_id").focus()
+        page.keyboard.type(demo.PRODUCER)
+        page.keyboard.press("Tab")
+        page.keyboard.type(WORD)
+        page.keyboard.press("Enter")
+        expect(page).to_have_title("Home · eBill")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_everybody_can_use_every_page(chromium: Browser, served: Served, width: int, scheme: str) -> None:
+    found = []
+    with visit(chromium, served, width, color_scheme=scheme) as page:
+        page.goto(PAGES[0])
+        found += _violations(page, PAGES[0])
+        come_in(page, served)
+        for path in PAGES[1:]:
+            page.goto(path)
+            page.evaluate(OPEN_DETAILS)
+            found += _violations(page, path)
+            if not is_within(page):
+                found.append(f"{path}: wider than {width} px")
+    assert found == []
+
+
+def _violations(page: Page, path: str) -> list[str]:
+    answer = Axe().run(page).response
+    return [f"{path}: {each['id']}: {each['nodes'][0]['html'][:200]}" for each in answer["violations"]]
+
+
+def test_the_check_of_that_can_fail(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280) as page:
+        page.goto("/calculator")
+        page.evaluate("document.querySelector('label[for=state]').remove()")
+        assert any("select-name" in each for each in _violations(page, "/calculator"))
+
+
+def test_a_request_elsewhere_fails_a_test(chromium: Browser, served: Served) -> None:
+    def elsewhere() -> None:
+        with visit(chromium, served, 1280) as page:
+            page.goto("/calculator")
+            page.evaluate(
+                "new Promise((done) => { const i = new Image(); i.onerror = done; i.src = 'http://a.example/'; })"
+            )
+
+    with pytest.raises(AssertionError):
+        elsewhere()
+
+
+def test_a_client_s_year_prints_without_what_is_for_the_screen(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280) as page:
+        come_in(page, served)
+        page.goto("/clients/HOSTILE")
+        page.emulate_media(media="print")
+        expect(page.locator("table.year")).to_be_visible()
+        for hidden in ("header.bar", "footer", "details.pay"):
+            expect(page.locator(hidden)).to_be_hidden()
