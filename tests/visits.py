@@ -88,6 +88,6 @@ def session_ids(opened: Visits) -> dict[str, str]:
     return {actor: people.session_id(cookie) for actor, cookie in opened.sessions.items()}
 
 
-def text_of(answer: TestResponse) -> Any:
+def text_of(answer: TestResponse) -> str:
     """Give a page as text."""
     return answer.get_data(as_text=True)
