@@ -652,7 +652,7 @@ def test_a_slip_in_the_calculator_is_shown_at_its_field(shared: Visits, query: d
 
 def paid(opened: Visits, **query: str) -> str:
     asked = {"account": "MAIN", "month": "2024-03", **query}
-    return text_of(opened.look("producer", f"/clients/{ACME}?{urlencode(asked)}"))
+    return str(text_of(opened.look("producer", f"/clients/{ACME}?{urlencode(asked)}")))
 
 
 def test_what_if_i_pay_is_answered_as_the_api_answers(shared: Visits) -> None:

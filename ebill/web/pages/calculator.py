@@ -73,6 +73,8 @@ _WHOLE: Final = frozenset(
     }
 )
 _DIGITS: Final = 9
+_ALWAYS: Final = frozenset({"state", "product", "from", "months"})
+"""The fields that are in sight before the rules are opened."""
 
 
 def calculator_page(page: Open) -> Shown:
@@ -90,7 +92,7 @@ def calculator_page(page: Open) -> Shown:
         "answer": None,
         "faulty": {},
         "others": [],
-        "is_changed": any(name in page.query for name in PLACES if PLACES[name].startswith("/rules")),
+        "is_changed": not page.query.keys() <= _ALWAYS,
         **_in_force(page),
     }
     if "state" not in page.query:
