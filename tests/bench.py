@@ -31,7 +31,8 @@ from dateutil.relativedelta import relativedelta
 from flask import Flask, Response
 from werkzeug.test import EnvironBuilder
 
-from ebill import access, batch, bookfile, questions, service
+from ebill import access, bookfile, questions, service
+from ebill.batch import pairs
 from ebill.dates import DAY
 from ebill.deadlines import Kind
 from ebill.reading import read
@@ -146,19 +147,19 @@ def many_rows(book: RuleBook, count: int) -> None:
     random = np.random.default_rng(1)
     which = random.integers(0, count, ROWS)
     months = np.datetime64("2026-01", "M") + random.integers(0, 24, ROWS)
-    table = batch.schedule(book, scopes, which, months)
+    table = pairs.schedule(book, scopes, which, months)
     columns = list(table.columns.values())
     bank = {day for day, _ in book.calendar("XFED").closed_days(date(2025, 1, 1), date(2028, 12, 31))}
     looped = (sets, which[:LOOPED].tolist(), months[:LOOPED].astype(DAY).tolist(), bank)
 
     def fresh() -> object:
         book.forget()
-        return batch.schedule(book, scopes, which, months)
+        return pairs.schedule(book, scopes, which, months)
 
     taken = in_turn(
         {
             "tables built anew": (fresh, 1),
-            "tables kept": (lambda: batch.schedule(book, scopes, which, months), 1),
+            "tables kept": (lambda: pairs.schedule(book, scopes, which, months), 1),
             "writing the columns": (lambda: fill(columns), 1),
             "plain datetime loop": (lambda: plain_loop(*looped), 1),
         },

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ebill import batch, questions, service
-from ebill.batch import CHUNK, REASONS
+from ebill import questions, service
+from ebill.batch import pairs
+from ebill.batch.pairs import CHUNK, REASONS
 from ebill.dates import DAY
 from ebill.errors import BelowFloor, DatesOutOfOrder, InvalidInput, NoRuleInForce, OutsideCalendar, UnknownState
 from ebill.rulebook import RuleBook, Scope
@@ -127,7 +128,7 @@ def singles() -> tuple[Any, Any]:
     return reasons, dates
 
 
-def same(columns: batch.Table, which: Any, index: Any) -> None:
+def same(columns: pairs.Table, which: Any, index: Any) -> None:
     """Compare rows with the single answers; NaT is the same as NaT."""
     reasons, dates = singles()
     np.testing.assert_array_equal(columns.reason, reasons[which, index])
@@ -144,14 +145,14 @@ def same(columns: batch.Table, which: Any, index: Any) -> None:
 def test_a_quarter_of_a_million_rows_are_what_each_is_alone() -> None:
     rng = np.random.default_rng(20_260_801)
     which, index = rng.integers(0, len(SCOPES), ROWS), rng.integers(0, COUNT, ROWS)
-    table = batch.schedule(BOOK, SCOPES, which, MONTHS[index])
+    table = pairs.schedule(BOOK, SCOPES, which, MONTHS[index])
     same(table, which, index)
     assert len(table.reason) >= 200_000
 
 
 def test_every_month_of_every_account_is_what_it_is_alone() -> None:
     which, index = np.repeat(np.arange(len(SCOPES)), COUNT), np.tile(np.arange(COUNT), len(SCOPES))
-    table = batch.schedule(BOOK, SCOPES, which, MONTHS[index])
+    table = pairs.schedule(BOOK, SCOPES, which, MONTHS[index])
     same(table, which, index)
     for code in range(len(REASONS)):
         assert (table.reason == code).sum() > 1, REASONS[code]
@@ -182,7 +183,7 @@ def test_every_month_of_every_account_is_what_it_is_alone() -> None:
     ],
 )
 def test_a_row_without_dates_says_why(scope: Scope, name: str, reason: str) -> None:
-    table = batch.schedule(BOOK, [scope], np.array([0]), np.array([name], "datetime64[M]"))
+    table = pairs.schedule(BOOK, [scope], np.array([0]), np.array([name], "datetime64[M]"))
     assert REASONS[table.reason[0]] == reason
     for date_name in DATE_NAMES:
         empty = reason != "ok" or (date_name == "next_generation_date" and scope.last_coverage_month is not None)
@@ -196,7 +197,7 @@ def test_the_words_of_a_reason_begin_with_ok() -> None:
 def test_a_worked_row() -> None:
     """Section 1 of the specification."""
     plain = book(small())
-    table = batch.schedule(plain, [Scope("PA")], np.array([0]), np.array(["2026-08"], "datetime64[M]"))
+    table = pairs.schedule(plain, [Scope("PA")], np.array([0]), np.array(["2026-08"], "datetime64[M]"))
     assert [str(table.columns[name][0]) for name in DATE_NAMES] == [
         *("2026-07-12", "2026-08-01", "2026-08-31", "2026-08-12", "2026-08-09", "2026-08-06"),
     ]  # fmt: skip
@@ -208,7 +209,7 @@ def test_rules_of_a_client_and_of_an_account_count_as_they_do_alone() -> None:
         Scope("NY", "cobra", entered("client", grace={"days": 45}) + entered("bill_account", grace={"days": 50})),
     ]
     months = np.array(["2026-05", "2026-06"], "datetime64[M]")
-    table = batch.schedule(BOOK, scopes, np.array([0, 1]), months)
+    table = pairs.schedule(BOOK, scopes, np.array([0, 1]), months)
     lasting = table.columns["grace_end_date"] - table.columns["due_date"]
     assert lasting.astype(int).tolist() == [45, 50]
 
@@ -220,8 +221,8 @@ def test_rows_in_another_order_are_the_same_rows_in_that_order() -> None:
     rng = np.random.default_rng(7)
     which, months = rng.integers(0, len(SCOPES), 5_000), MONTHS[rng.integers(0, COUNT, 5_000)]
     order = rng.permutation(5_000)
-    straight = batch.schedule(BOOK, SCOPES, which, months)
-    mixed = batch.schedule(BOOK, SCOPES, which[order], months[order])
+    straight = pairs.schedule(BOOK, SCOPES, which, months)
+    mixed = pairs.schedule(BOOK, SCOPES, which[order], months[order])
     assert (straight.reason[order] == mixed.reason).all()
     for name in DATE_NAMES:
         assert (straight.columns[name][order].astype(int) == mixed.columns[name].astype(int)).all()
@@ -232,14 +233,14 @@ def test_rows_are_whole_at_the_edges_of_a_chunk() -> None:
     for count in (1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1):
         which = np.arange(count) % len(SCOPES)
         index = (np.arange(count) * 7) % COUNT
-        table = batch.schedule(BOOK, SCOPES, which, MONTHS[index])
+        table = pairs.schedule(BOOK, SCOPES, which, MONTHS[index])
         assert {len(column) for column in (table.reason, *table.columns.values())} == {count}
         same(table, which, index)
 
 
 def test_a_month_that_is_no_month_is_a_row_without_dates_among_others() -> None:
     months = np.array(["2026-06", "NaT", "2026-07", "0001-01", "9999-12", "2026-09"], "datetime64[M]")
-    table = batch.schedule(BOOK, [Scope("PA")], np.zeros(6, int), months)
+    table = pairs.schedule(BOOK, [Scope("PA")], np.zeros(6, int), months)
     assert [REASONS[code] for code in table.reason] == [
         *("ok", "month_not_supported", "not_billed", "month_not_supported", "month_not_supported", "ok"),
     ]  # fmt: skip
@@ -253,7 +254,7 @@ def test_a_month_that_is_no_month_is_a_row_without_dates_among_others() -> None:
     ids=["NaT", "twice", "too early", "too late"],
 )
 def test_where_no_month_is_supported_all_rows_say_so(months: list[Any]) -> None:
-    table = batch.schedule(BOOK, SCOPES, np.zeros(len(months), int), np.array(months, "datetime64[M]"))
+    table = pairs.schedule(BOOK, SCOPES, np.zeros(len(months), int), np.array(months, "datetime64[M]"))
     assert [REASONS[code] for code in table.reason] == ["month_not_supported"] * len(months)
     assert tuple(table.columns) == DATE_NAMES
     assert all(column.dtype == DAY and np.isnat(column).all() for column in table.columns.values())
@@ -261,7 +262,7 @@ def test_where_no_month_is_supported_all_rows_say_so(months: list[Any]) -> None:
 
 @pytest.mark.parametrize("scopes", [[], SCOPES], ids=["no accounts", "accounts"])
 def test_no_rows_give_no_rows(scopes: list[Scope]) -> None:
-    table = batch.schedule(BOOK, scopes, np.array([], int), np.array([], "datetime64[M]"))
+    table = pairs.schedule(BOOK, scopes, np.array([], int), np.array([], "datetime64[M]"))
     assert len(table.reason) == 0
     assert table.reason.dtype == np.uint8
     assert tuple(table.columns) == DATE_NAMES
@@ -272,18 +273,18 @@ def test_what_is_asked_with_is_left_as_it_was() -> None:
     which, months = np.array([0, 1, 0]), np.array(["2026-08", "NaT", "1999-12"], "datetime64[M]")
     for array in (which, months):
         array.flags.writeable = False
-    first = batch.schedule(BOOK, SCOPES, which, months)
-    again = batch.schedule(BOOK, SCOPES, which[::-1][::-1], months[::-1][::-1])
+    first = pairs.schedule(BOOK, SCOPES, which, months)
+    again = pairs.schedule(BOOK, SCOPES, which[::-1][::-1], months[::-1][::-1])
     assert (first.reason == again.reason).all()
     assert which.tolist() == [0, 1, 0]
 
 
 def test_an_answer_can_be_changed_without_changing_the_next() -> None:
     which, months = np.array([0, 0]), np.array(["2026-06", "2026-06"], "datetime64[M]")
-    changed = batch.schedule(BOOK, SCOPES, which, months)
+    changed = pairs.schedule(BOOK, SCOPES, which, months)
     for column in changed.columns.values():
         column[:] = "2000-01-01"
-    again = batch.schedule(BOOK, SCOPES, which, months)
+    again = pairs.schedule(BOOK, SCOPES, which, months)
     assert str(again.columns["due_date"][0]) == "2026-06-01"
 
 
@@ -295,7 +296,7 @@ def test_accounts_are_numbered_by_whole_numbers_however_small(kind: Any) -> None
     """100 accounts over 1,200 months are more than an int8 or an int16 can count."""
     scopes = [Scope("NY", rows=entered("client", grace={"days": days})) for days in range(100)]
     months = np.tile(np.array(["2000-01", "2099-12"], "datetime64[M]"), 50)
-    table = batch.schedule(BOOK, scopes, np.arange(100).astype(kind), months)
+    table = pairs.schedule(BOOK, scopes, np.arange(100).astype(kind), months)
     lasting = (table.columns["grace_end_date"] - table.columns["due_date"]).astype(int)
     assert lasting.tolist() == list(range(100))
 
@@ -319,7 +320,7 @@ WHICH, AUGUST = np.array([0]), np.array(["2026-08"], "datetime64[M]")
 )
 def test_accounts_are_not_numbered_by_anything_else(which: Any) -> None:
     with pytest.raises(TypeError, match=r"^(`which` are whole numbers, not |Cannot cast array data from .*uint64)"):
-        batch.schedule(BOOK, SCOPES, which, AUGUST)
+        pairs.schedule(BOOK, SCOPES, which, AUGUST)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +340,7 @@ def test_accounts_are_not_numbered_by_anything_else(which: Any) -> None:
 )
 def test_months_are_months_and_days_are_never_taken_for_them(months: Any) -> None:
     with pytest.raises(TypeError, match=r"^`months` are datetime64\[M\], not "):
-        batch.schedule(BOOK, SCOPES, WHICH, months)
+        pairs.schedule(BOOK, SCOPES, WHICH, months)
 
 
 @pytest.mark.parametrize(
@@ -358,15 +359,15 @@ def test_months_are_months_and_days_are_never_taken_for_them(months: Any) -> Non
 )
 def test_both_columns_have_a_value_for_every_row(which: Any, months: Any) -> None:
     with pytest.raises(ValueError, match=r"^`which` and `months` are one column each, not of shapes "):
-        batch.schedule(BOOK, SCOPES, which, months)
+        pairs.schedule(BOOK, SCOPES, which, months)
 
 
 @pytest.mark.parametrize("which", [[-1], [2], [0, 2], [-1, 0], [0, -(2**62)]], ids=str)
 def test_a_row_of_no_account_is_refused_and_not_counted_from_the_end(which: list[int]) -> None:
     with pytest.raises(IndexError, match=r"^`which` must be from 0 to 1$"):
-        batch.schedule(BOOK, SCOPES[:2], np.array(which), AUGUST.repeat(len(which)))
+        pairs.schedule(BOOK, SCOPES[:2], np.array(which), AUGUST.repeat(len(which)))
     with pytest.raises(IndexError):
-        batch.schedule(BOOK, SCOPES[:2], np.array(which), np.full(len(which), NAT))
+        pairs.schedule(BOOK, SCOPES[:2], np.array(which), np.full(len(which), NAT))
 
 
 # Accounts that break the rules
@@ -386,13 +387,13 @@ def test_a_row_of_no_account_is_refused_and_not_counted_from_the_end(which: list
 )
 def test_an_account_that_breaks_the_rules_is_refused_as_it_is_alone(scope: Scope, refusal: type[Exception]) -> None:
     with pytest.raises(refusal):
-        batch.schedule(BOOK, [SCOPES[0], scope], WHICH, AUGUST)
+        pairs.schedule(BOOK, [SCOPES[0], scope], WHICH, AUGUST)
 
 
 def test_a_book_gives_the_same_rows_again() -> None:
     fresh: RuleBook = book(small(row("states.PA", "skip_coverage_months = [9]")))
     months = np.array(["2026-08", "2026-09"], "datetime64[M]")
-    first, again = (batch.schedule(fresh, [Scope("PA")], np.zeros(2, int), months) for _ in range(2))
+    first, again = (pairs.schedule(fresh, [Scope("PA")], np.zeros(2, int), months) for _ in range(2))
     assert first.reason.tolist() == again.reason.tolist() == [0, 1]
     assert (
         str(first.columns["next_generation_date"][0]) == str(again.columns["next_generation_date"][0]) == "2026-09-11"

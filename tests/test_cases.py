@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from ebill import batch, questions, service
+from ebill import questions, service
+from ebill.batch import pairs
 from ebill.bookfile import SHIPPED, BookFile
 from ebill.cli import main
 from ebill.render.json import encode
@@ -67,7 +68,7 @@ def options(request: dict[str, Any]) -> list[str]:
 def by_batch(request: dict[str, Any]) -> Any:
     """Ask for the dates as columns, in which a payment has no place."""
     question = questions.calculation(request)
-    columns = batch.schedule(BOOK, [scope_of(question)], np.zeros(question.count, int), months_of(question)).columns
+    columns = pairs.schedule(BOOK, [scope_of(question)], np.zeros(question.count, int), months_of(question)).columns
     return {
         "invoices": [
             {
@@ -124,7 +125,7 @@ def test_all_cases_at_once_as_columns() -> None:
     asked = [questions.calculation(case["request"]) for case in CASES]
     which = np.repeat(np.arange(len(asked)), [question.count for question in asked])
     months = np.concatenate([months_of(question) for question in asked])
-    columns = batch.schedule(BOOK, [scope_of(question) for question in asked], which, months).columns
+    columns = pairs.schedule(BOOK, [scope_of(question) for question in asked], which, months).columns
     for number, case in enumerate(CASES):
         invoices = case["expect"].get("invoices", [])
         for invoice in invoices:

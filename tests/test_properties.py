@@ -30,7 +30,7 @@ from freezegun import freeze_time
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ebill import batch
+from ebill.batch import pairs
 from ebill.dates import DAY, MONTH, Calendar, Days, Roll, as_date, day_of_month, first_of, last_of, month_of
 from ebill.errors import CutoffNotDaily, DatesOutOfOrder, InvalidInput, NoRuleInForce
 from ebill.explain import explain
@@ -370,7 +370,7 @@ def test_16_an_account_depends_on_no_other() -> None:
     months = np.arange("2026-01", "2027-01", dtype=MONTH)
     for beside in ([0], [0, 1, 2], [2, 1, 0]):
         which = np.repeat(beside, 12)
-        table = batch.schedule(crowd, scopes, which, np.tile(months, len(beside)))
+        table = pairs.schedule(crowd, scopes, which, np.tile(months, len(beside)))
         for name, days in columns(Case(written(), "2026-01", 12).schedule()).items():
             assert table.columns[name][which == 0].tolist() == days
 

@@ -4,6 +4,7 @@
 - `door`       what goes around every page: who looks, whether they may, how a refusal looks
 - `cookies`    the cookie of a session, and how a form proves where it came from
 - `tries`      how often passwords may be tried
+- `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
 - `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
 - `timeline`   an account's open invoices, drawn to scale

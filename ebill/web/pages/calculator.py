@@ -17,6 +17,7 @@ from flask import current_app, request
 from ebill.dates import ROLLS, WEEKDAYS
 from ebill.errors import Refusal, UnknownState
 from ebill.service import calculator
+from ebill.web.pages.fields import shown_at, whole
 from ebill.web.pages.page import Open, Page, Shown
 from ebill.web.problems import status_of
 from ebill.web.reading import refuse_unknown
@@ -72,7 +73,6 @@ _WHOLE: Final = frozenset(
         "posting_max",
     }
 )
-_DIGITS: Final = 9
 _ALWAYS: Final = frozenset({"state", "product", "from", "months"})
 """The fields that are in sight before the rules are opened."""
 
@@ -101,7 +101,7 @@ def calculator_page(page: Open) -> Shown:
     try:
         values["answer"] = calculator.answer(page.book, {**body, "explain": True}, page.now)
     except Refusal as refusal:
-        values["faulty"], values["others"] = _shown_at(page.query, refusal)
+        values["faulty"], values["others"] = shown_at(refusal, lambda pointer: _field(page.query, pointer))
         return Shown("calculator.html", values, status_of(type(refusal)))
     values |= {"link": f"{_here()}/calculator?{urlencode(page.query)}", "curl": _curl(body)}
     return Shown("calculator.html", values)
@@ -113,7 +113,7 @@ def question(query: Mapping[str, str]) -> dict[str, Any]:
     >>> question({"state": "PA", "from": "2026-08", "months": "1", "grace": "after_due", "grace_number": "45"})
     {'state': 'PA', 'from': '2026-08', 'months': 1, 'rules': {'grace': {'days': 45, 'counting': 'after_due'}}}
     """
-    said: dict[str, Any] = {name: _whole(value) if name in _WHOLE else value for name, value in query.items()}
+    said: dict[str, Any] = {name: whole(value) if name in _WHOLE else value for name, value in query.items()}
     body: dict[str, Any] = {
         name: said[name] for name in ("state", "product", "from", "months", "as_of", "paid_at") if name in said
     }
@@ -126,7 +126,7 @@ def question(query: Mapping[str, str]) -> dict[str, Any]:
         "posting": _table(said, min_business_days="posting_min", max_business_days="posting_max", cutoff="cutoff"),
         "calendar": said.get("calendar"),
         "timezone": said.get("timezone"),
-        "skip_coverage_months": [_whole(each) for each in said["skip"].split()] if "skip" in said else None,
+        "skip_coverage_months": [whole(each) for each in said["skip"].split()] if "skip" in said else None,
     }
     given = {kind: rule for kind, rule in rules.items() if rule is not None}
     return {**body, "rules": given} if given else body
@@ -156,25 +156,6 @@ def _grace(said: Mapping[str, Any]) -> dict[str, Any] | None:
     if kind == "calendar_months":
         return {"calendar_months": number, **roll}
     return {"days": number, **({} if kind is None else {"counting": kind}), **roll}
-
-
-def _whole(text: str) -> int | str:
-    """Give a whole number where one is written as such; all else is for the service to refuse."""
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else text
-
-
-def _shown_at(query: Mapping[str, str], refusal: Refusal) -> tuple[dict[str, str], list[str]]:
-    """Give what is wrong by the field it is shown at, and what is about none of them."""
-    faulty: dict[str, str] = {}
-    others: list[str] = []
-    for fault in refusal.faults:
-        field = _field(query, fault.pointer)
-        if field is None:
-            others.append(fault.detail)
-        else:
-            faulty.setdefault(field, fault.detail)
-    return faulty, others or ([] if faulty else [str(refusal)])
 
 
 def _field(query: Mapping[str, str], pointer: str) -> str | None:

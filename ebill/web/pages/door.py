@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Final
@@ -40,7 +41,7 @@ from ebill.store.people import User
 from ebill.web import reading
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
-from ebill.web.pages.page import File, Later, Look, Moved, Open, Page, Send, Shown
+from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown
 from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
@@ -58,6 +59,8 @@ HEADERS: Final = {
     "Vary": "Cookie",
 }
 """With `no-referrer`, a browser would call the origin of our own forms `null`; see `cookies.refuse_forged`."""
+MENDABLE: Final = frozenset({409, 412, 422})
+"""What a form can be sent again with; all else is no matter of what it says."""
 LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
 SIGN_IN: Final = "/sign-in"
@@ -135,18 +138,35 @@ class Door:
             cookies.refuse_token(self.seal, cookie, form)
             query = _read(page.query, given())
             by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
-            with self.store.writing(by, lambda: datetime.now(UTC)) as write:
-                now = write.at
-                user = self._admit(write.connection, page, path, cookie, now)
-                found = page.view(
-                    Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
-                )
+            try:
+                with self.store.writing(by, lambda: datetime.now(UTC)) as write:
+                    now = write.at
+                    user = self._admit(write.connection, page, path, cookie, now)
+                    found = page.view(
+                        Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
+                    )
+            except Refusal as refusal:
+                if page.again is None or status_of(type(refusal)) not in MENDABLE:
+                    raise
+                return self._again(page, page.again, path, query, form, refusal)
             answered = respond(found)
             if not self._is_in(cookie):
                 cookies.take(answered)
             return answered
 
         return answer
+
+    def _again(
+        self, page: Page, again: Again, path: Mapping[str, str], query: Any, form: Mapping[str, str], refusal: Refusal
+    ) -> Response:
+        """Show a form once more, to somebody who may still see it."""
+        cookie, now = cookies.given(), datetime.now(UTC)
+        with self.store.reading() as connection:
+            user = self._admit(connection, page, path, cookie, now)
+            look = Look(self.books.book, now, user, connection, path, query, self.seal, cookie)
+            found = again(look, form, refusal)
+        shown = found.finish(self.store.reading) if isinstance(found, Later) else found
+        return respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:

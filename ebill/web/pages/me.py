@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ebill.deadlines import KINDS
-from ebill.errors import InvalidInput
+from ebill.errors import Refusal
 from ebill.service import calculator, feeds, people, sessions
 from ebill.web.feeds import addresses
-from ebill.web.pages.page import Look, Moved, Page, Send, Shown
+from ebill.web.pages.fields import whole
+from ebill.web.pages.page import Again, Look, Moved, Page, Send, Shown
 from ebill.web.reading import refuse_unknown
 
 AT: Final = "/me"
@@ -30,11 +31,8 @@ def payment_terms(sent: Send) -> Moved:
 def make_own_token(sent: Send) -> Shown:
     """Make a token, and show it this once."""
     refuse_unknown(sent.form, ("name", "days"))
-    try:
-        made = people.make_token(sent.write, sent.user, _body(sent.form, whole=("days",)))
-    except InvalidInput as refusal:
-        sent.write.unchanged()
-        return _me(sent, "tokens", refusal)
+    body: dict[str, Any] = {**sent.form, **({"days": whole(sent.form["days"])} if "days" in sent.form else {})}
+    made = people.make_token(sent.write, sent.user, body)
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
 
@@ -52,11 +50,7 @@ def make_own_feed(sent: Send) -> Shown:
     body: dict[str, Any] = {name: value for name, value in sent.form.items() if not name.startswith("kind_")}
     body |= {"names": sent.form["names"] == "yes"} if "names" in sent.form else {}
     body |= {"kinds": chosen} if chosen else {}
-    try:
-        made, secret = feeds.make_feed(sent.write, sent.book, sent.user, body)
-    except InvalidInput as refusal:
-        sent.write.unchanged()
-        return _me(sent, "feeds", refusal)
+    made, secret = feeds.make_feed(sent.write, sent.book, sent.user, body)
     at = addresses(secret)
     told = {"Address for Outlook and Google": at["url"], "Address for Apple Calendar": at["webcal_url"]}
     return Shown("made.html", {"what": "feed", "secrets": told, "made": made})
@@ -76,7 +70,7 @@ def end_session(sent: Send) -> Moved:
     return Moved(f"{AT}#sessions")
 
 
-def _me(look: Look, about: str = "", refusal: InvalidInput | None = None) -> Shown:
+def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     """Give the page; a refusal is shown where the form that it is about stands."""
     connection, user, now = look.connection, look.user, look.now
     tokens = people.list_tokens(connection, user)["data"]
@@ -90,27 +84,23 @@ def _me(look: Look, about: str = "", refusal: InvalidInput | None = None) -> Sho
         "about": about,
         "refusal": refusal,
     }
-    return Shown("me.html", values, 422 if refusal else 200)
+    return Shown("me.html", values)
 
 
 def _counts(held: dict[str, Any], now: Any) -> bool:
     return held["revoked_at"] is None and held["expires_at"] > now
 
 
-def _body(form: Any, whole: tuple[str, ...]) -> dict[str, Any]:
-    """Give what a form says as the API's body says it: what is to be a whole number is one, where it is written so."""
-    return {
-        name: int(value) if name in whole and value.isascii() and value.isdigit() and len(value) < 10 else value
-        for name, value in form.items()
-    }
+def _again(about: str) -> Again:
+    return lambda look, _, refusal: _me(look, about, refusal)
 
 
 PAGES: Final = (
     Page(method="GET", path=AT, allows="own", view=me),
     Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
-    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token),
+    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, again=_again("tokens")),
     Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),
-    Page(method="POST", path="/me/feeds", allows="read_client", view=make_own_feed),
+    Page(method="POST", path="/me/feeds", allows="read_client", view=make_own_feed, again=_again("feeds")),
     Page(method="POST", path="/me/feeds/{feed_id}/revoke", allows="own", view=revoke_own_feed),
     Page(method="POST", path="/me/sessions/{session_id}/end", allows="own", view=end_session),
 )

@@ -16,6 +16,7 @@ from marshmallow import Schema
 from sqlalchemy import Connection
 
 from ebill.access import Action
+from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store.engine import Writing
 from ebill.store.people import User
@@ -92,12 +93,17 @@ class Later:
     finish: Callable[[Reading], Shown | File]
 
 
+Again = Callable[[Look, Mapping[str, str], Refusal], Shown | Later]
+"""Shows a form that was refused once more, from what it was sent with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A page as declared: see `access.MAY` for what `allows` can be.
 
-    `query` is the schema its query is read by. `itself` says that the view of a public page does all of it, sessions
-    included: it is given nothing but the pages' own workings.
+    `query` is the schema its query is read by. `again` shows a form that was sent once more, with what was wrong with
+    it, once all that it began is undone; without it, what was wrong is a page of its own. `itself` says that the view
+    of a public page does all of it, sessions included: it is given nothing but the pages' own workings.
     """
 
     method: Literal["GET", "POST"]
@@ -105,6 +111,7 @@ class Page:
     allows: Action
     view: Callable[..., Any]
     query: type[Schema] | None = None
+    again: Again | None = None
     itself: bool = False
 
     @property

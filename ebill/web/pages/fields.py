@@ -1,0 +1,36 @@
+"""What forms say, as the API's bodies say it; and what was wrong with it, at the field it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ebill.errors import Refusal
+
+_DIGITS: Final = 9
+
+
+def whole(text: str) -> int | str:
+    """Give a whole number where one is written as such; all else is for the service to refuse.
+
+    >>> whole("-3"), whole("3.0"), whole("1" * 10)
+    (-3, '3.0', '1111111111')
+    """
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else text
+
+
+def shown_at(refusal: Refusal, field_of: Callable[[str], str | None]) -> tuple[dict[str, str], list[str]]:
+    """Give what is wrong by the field it is shown at, and what is about none of them.
+
+    `field_of` gives the field of a fault's pointer, or None.
+    """
+    faulty: dict[str, str] = {}
+    others: list[str] = []
+    for fault in refusal.faults:
+        field = field_of(fault.pointer)
+        if field is None:
+            others.append(fault.detail)
+        else:
+            faulty.setdefault(field, fault.detail)
+    return faulty, others or ([] if faulty else [str(refusal)])
