@@ -452,6 +452,30 @@ class MovesGeneratedInvoice(Refusal):
         self.account, self.coverage_month, self.generated = account, coverage_month, generated
 
 
+class PreviewOutdated(Refusal):
+    """A change was to be saved as it was previewed, and would now do something else, or was made already."""
+
+    code = "preview_outdated"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something has changed since this was previewed: the client, the rules, or what you entered. "
+            "Nothing was saved; look at what it would do now."
+        )
+
+
+class HazardsNotAcknowledged(Refusal):
+    """A change has hazards that nobody has owned up to knowing."""
+
+    code = "hazards_not_acknowledged"
+
+    def __init__(self, count: int) -> None:
+        found = "a hazard" if count == 1 else f"{count} hazards"
+        super().__init__(f"This has {found}. Nothing was saved; read what they are, and say that you have.")
+        self.count = count
+        self.faults = (Fault("/acknowledged", "say that you have read what is hazardous about this"),)
+
+
 class NotKnownThen(Refusal):
     """At the instant asked about, the service knew nothing of this yet."""
 
