@@ -205,7 +205,7 @@ class NoRuleInForce(Refusal):
     code = "no_rule_in_force"
 
     def __init__(self, kind: str, coverage_month: str, first: str | None) -> None:
-        begins = f"; the first one governs from {first}" if first else ""
+        begins = f"; one governs from {first}" if first else ""
         super().__init__(f"No {kind} rule is in force for coverage month {coverage_month}{begins}.")
         self.kind, self.coverage_month = kind, coverage_month
 

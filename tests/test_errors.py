@@ -252,7 +252,7 @@ DAY, OTHER = date(2026, 8, 1), date(2026, 8, 31)
         (
             NoRuleInForce("grace", "2019-12", "2020-01"),
             "no_rule_in_force",
-            "No grace rule is in force for coverage month 2019-12; the first one governs from 2020-01.",
+            "No grace rule is in force for coverage month 2019-12; one governs from 2020-01.",
             {"kind": "grace", "coverage_month": "2019-12"},
         ),
         (

@@ -35,6 +35,7 @@ from ebill.errors import (
     did_you_mean,
 )
 from ebill.rulebook import Life, RuleBook
+from ebill.rules import CalendarName
 from ebill.service import forms
 from ebill.service.books import book_at
 from ebill.service.changes import (
@@ -431,9 +432,10 @@ def refuse_unconfigured(book: RuleBook, given: Mapping[str, Any]) -> None:
 
 def calendar_faults(book: RuleBook, entry: RuleEntry | ExceptionEntry) -> list[Fault]:
     """Find a calendar that neither the rule book nor the library knows."""
-    if isinstance(entry, RuleEntry) and entry.kind == "calendar":
+    named = rule(entry.rule) if isinstance(entry, RuleEntry) else None
+    if isinstance(named, CalendarName):
         try:
-            book.calendar(str(rule(entry.rule).as_data()))
+            book.calendar(named.name)
         except UnknownCalendar as refusal:
             return [Fault("/calendar", str(refusal))]
     return []
