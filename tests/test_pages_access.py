@@ -20,12 +20,16 @@ from tests.world import ACME, ACTORS, MARK, UNKNOWN, ZENITH, without_grants
 
 FILE = Path(__file__).with_name("pages_matrix.csv")
 ROWS = list(csv.DictReader(FILE.read_text("utf-8").splitlines()))
+WITH_FILE = {f"POST {page.path}" for page in pages.PAGES if page.takes_file}
 OBJECTS = (ACME, ZENITH, UNKNOWN)
 FORMS = {
     "POST /sign-in": {"user_id": "pat-producer", "password": "none of theirs"},
     "POST /me/payment-terms": {"accepted": "yes"},
     "POST /me/tokens": {"name": "One more", "days": "7"},
     "POST /me/feeds": {"name": "Mine"},
+    "POST /access-requests": {"client_ids": "C1, C2", "reason": "New broker"},
+    "POST /import/trial": {"text": "record,client_id\n"},
+    "POST /import": {"held": "cmVjb3JkLGNsaWVudF9pZAo="},
 }
 
 
@@ -52,7 +56,7 @@ def ask(opened: Visits, row: dict[str, str], actor: str, which: str) -> Any:
     path = address(opened, row, actor, which)
     if row["request"].startswith("GET"):
         return opened.look(actor, path)
-    return opened.send(actor, path, FORMS.get(row["request"]))
+    return opened.send(actor, path, FORMS.get(row["request"]), multipart=row["request"] in WITH_FILE)
 
 
 def differences(opened: Visits, rows: list[dict[str, str]]) -> list[str]:

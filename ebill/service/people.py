@@ -232,7 +232,7 @@ def decide(write: Writing, user: User, request_id: str, body: Any) -> dict[str, 
     """Decide on clients of a request: those named, or all that wait and are the user's to decide."""
     data = _load(DecisionSchema, body)
     teams = None if user.role == "admin" else sorted(user.teams)
-    rows = [row for row in people.requests_to(write.connection, teams) if row.request_id == request_id]
+    rows = people.requests_to(write.connection, teams, request_id)
     waiting = {row.client_id: row.user_id for row in rows if row.decision == "pending"}
     named: Sequence[str] = list(dict.fromkeys(data.get("client_ids") or waiting))
     if not named or any(client_id not in waiting for client_id in named):

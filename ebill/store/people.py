@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -19,6 +32,7 @@ from ebill.store.glance import Glance
 from ebill.store.tables import (
     access_request_clients,
     access_requests,
+    client_versions,
     clients,
     entitlements,
     grants,
@@ -190,12 +204,54 @@ def requests_of(connection: Connection, user_id: str) -> list[Any]:
     return list(connection.execute(_REQUESTS.where(access_requests.c.user_id == user_id)))
 
 
-def requests_to(connection: Connection, team_ids: Sequence[str] | None) -> list[Any]:
-    """Give what was asked of clients of these teams (None: of any team), a row a client, latest request first."""
+def requests_to(connection: Connection, team_ids: Sequence[str] | None, request_id: str | None = None) -> list[Any]:
+    """Give what was asked of clients of these teams (None: of any team), a row a client, latest request first.
+
+    `request_id` gives that of one request alone.
+    """
     query = _REQUESTS.join(clients, clients.c.client_id == access_request_clients.c.client_id)
     if team_ids is not None:
         query = query.where(clients.c.team_id.in_(team_ids))
+    if request_id is not None:
+        query = query.where(access_requests.c.request_id == request_id)
     return list(connection.execute(query))
+
+
+def waiting(connection: Connection, visible: ColumnElement[bool], most: int) -> list[Any]:
+    """Give what waits for a decision about visible clients, a row a client, the oldest request first.
+
+    A row has who asks and why, by id and by name, and the client's id and name.
+    """
+    query = _WAITING.where(visible).limit(most)
+    return list(connection.execute(query))
+
+
+def count_waiting(connection: Connection, visible: ColumnElement[bool]) -> int:
+    """Count what waits for a decision about visible clients."""
+    asked = clients.c.client_id == access_request_clients.c.client_id
+    query = select(func.count()).select_from(access_request_clients).join(clients, asked)
+    return connection.scalar(query.where(_PENDING, visible)) or 0
+
+
+def decided_last(connection: Connection, visible: ColumnElement[bool], most: int) -> list[Any]:
+    """Give what was decided last about visible clients, a row a client, the latest decision first."""
+    asked = clients.c.client_id == access_request_clients.c.client_id
+    of = access_requests.c.request_id == access_request_clients.c.request_id
+    query = (
+        select(
+            access_requests.c.user_id,
+            access_request_clients.c.client_id,
+            access_request_clients.c.decision,
+            access_request_clients.c.decided_by,
+            access_request_clients.c.decided_at,
+            access_request_clients.c.reason,
+        )
+        .join(access_request_clients, of)
+        .join(clients, asked)
+        .where(~_PENDING, visible)
+        .order_by(access_request_clients.c.decided_at.desc(), access_requests.c.request_id, clients.c.client_id)
+    )
+    return list(connection.execute(query.limit(most)))
 
 
 def decide(
@@ -437,6 +493,19 @@ HOLDER: Final = (
     _USERS.add_columns(tokens.c.token_id, tokens.c.hash, tokens.c.expires_at, tokens.c.revoked_at)
     .select_from(users.join(tokens))
     .where(tokens.c.token_id == bindparam("token_id"))
+)
+_PENDING: Final = access_request_clients.c.decision == "pending"
+_WAITING: Final = (
+    select(access_requests, users.c.name.label("user_name"), clients.c.client_id, client_versions.c.name)
+    .join(access_request_clients, access_request_clients.c.request_id == access_requests.c.request_id)
+    .join(users, users.c.user_id == access_requests.c.user_id)
+    .join(clients, clients.c.client_id == access_request_clients.c.client_id)
+    .join(
+        client_versions,
+        and_(clients.c.client_id == client_versions.c.client_id, clients.c.version == client_versions.c.version),
+    )
+    .where(_PENDING)
+    .order_by(access_requests.c.requested_at, access_requests.c.request_id, clients.c.client_id)
 )
 _REQUESTS: Final = (
     select(

@@ -8,6 +8,8 @@
 - `words`      how pages say dates and codes
 - `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
 - `timeline`   an account's open invoices, drawn to scale
+- `access_requests`  asking for clients, and deciding on that
+- `importing`  a file of clients: tried, shown, and imported only as it was shown
 - `configure`  what is set for a client or a bill account, and the list of clients
 - `changing`   a change as a form: tried as it is typed, saved as it was shown
 - `rule_form`, `exception_form`, `settings_form`  the forms of each kind of change
@@ -28,15 +30,18 @@ from flask import Flask, Response, g, request, send_from_directory
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException, NotFound
 
+from ebill import access
 from ebill.errors import Refusal
 from ebill.web import problems
 from ebill.web.pages import (
+    access_requests,
     calculator,
     clients,
     configure,
     door,
     exception_form,
     home,
+    importing,
     me,
     rule_form,
     settings_form,
@@ -56,6 +61,8 @@ PAGES: Final[Sequence[Page]] = (
     *rule_form.PAGES,
     *exception_form.PAGES,
     *settings_form.PAGES,
+    *access_requests.PAGES,
+    *importing.PAGES,
     *me.PAGES,
 )
 ASSETS: Final = {
@@ -98,7 +105,13 @@ def register(app: Flask, signed: SignedIn) -> None:
 def _around() -> dict[str, Any]:
     """Give what every template knows."""
     user = g.get("user")
-    return {"user": user, "form_token": g.get("form_token", ""), "at": request.path}
+    return {
+        "user": user,
+        "form_token": g.get("form_token", ""),
+        "at": request.path,
+        "waiting": g.get("waiting", 0),
+        "may": lambda action: user is not None and access.may(user, action),
+    }
 
 
 def _is_page() -> bool:

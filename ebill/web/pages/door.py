@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Final
+from os import SEEK_END
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from flask import Response, g, redirect, render_template, request
@@ -20,6 +22,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
 from ebill import access
 from ebill.errors import (
@@ -34,14 +37,14 @@ from ebill.errors import (
     shown,
 )
 from ebill.grammar import faults
-from ebill.service import forms
+from ebill.service import forms, waiting
 from ebill.store import people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
-from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown
+from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown, Upload
 from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
@@ -63,12 +66,18 @@ MENDABLE: Final = frozenset({409, 412, 422})
 """What a form can be sent again with; all else is no matter of what it says."""
 LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
+LARGEST_HELD: Final = 1_500_000
+"""Bytes of a field of a form that brings a file: a smaller file may come back in one, written out in letters."""
+FILE_FIELDS_MOST: Final = 10
+KEPT_IN_MEMORY: Final = 500_000
+"""Bytes of a file beyond which it is put on disk while it is looked at."""
+MULTIPART: Final = "multipart/form-data"
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
 _ID: Final = "[A-Za-z0-9-]{1,32}"
 _CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
 _NEXT: Final = re.compile(
-    rf"/(home|month|me|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    rf"/(home|month|me|access-requests|import|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
     r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
     re.ASCII,
 )
@@ -83,6 +92,7 @@ SENTENCES: Final[Mapping[str, str]] = {
 }
 """What people are told where the API's sentence is for programs."""
 View = Callable[..., Response]
+T = TypeVar("T")
 
 
 class Door:
@@ -109,7 +119,7 @@ class Door:
         now = datetime.now(UTC)
         with suppress(StoreUnavailable, Unauthenticated), self.store.reading() as connection:
             user = access.enter_session(connection, cookie, now, "public", None)
-            self._known(user, cookie)
+            self._known(connection, user, cookie)
             return user
         return None
 
@@ -136,31 +146,35 @@ class Door:
 
     def _sending(self, page: Page) -> View:
         def answer(**path: str) -> Response:
-            cookie, book = cookies.given(), self.books.book
-            with self.store.reading() as connection:
-                user = self._admit(connection, page, path, cookie, datetime.now(UTC))
-            cookies.refuse_forged()
-            form = sent()
-            cookies.refuse_token(self.seal, cookie, form)
-            query = _read(page.query, given())
-            by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
-            try:
-                with self.store.writing(by, lambda: datetime.now(UTC)) as write:
-                    now = write.at
-                    user = self._admit(write.connection, page, path, cookie, now)
-                    found = page.view(
-                        Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
-                    )
-            except Refusal as refusal:
-                if page.again is None or status_of(type(refusal)) not in MENDABLE:
-                    raise
-                return self._again(page, page.again, path, query, form, refusal)
-            answered = respond(found)
-            if not self._is_in(cookie):
-                cookies.take(answered)
-            return answered
+            with ExitStack() as opened:
+                return self._sent(page, path, opened)
 
         return answer
+
+    def _sent(self, page: Page, path: Mapping[str, str], opened: ExitStack) -> Response:
+        """Answer a form; `opened` closes the file that it may bring."""
+        cookie, book = cookies.given(), self.books.book
+        with self.store.reading() as connection:
+            user = self._admit(connection, page, path, cookie, datetime.now(UTC))
+        cookies.refuse_forged()
+        form, file = (sent(), None) if page.takes_file is None else sent_with_file(page.takes_file, opened)
+        cookies.refuse_token(self.seal, cookie, form)
+        query = _read(page.query, given())
+        by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
+        try:
+            with self.store.writing(by, lambda: datetime.now(UTC)) as write:
+                now = write.at
+                user = self._admit(write.connection, page, path, cookie, now)
+                look = book, now, user, write.connection, path, query, self.seal, cookie
+                found = page.view(Send(*look, write=write, form=form, file=file))
+        except Refusal as refusal:
+            if page.again is None or status_of(type(refusal)) not in MENDABLE:
+                raise
+            return self._again(page, page.again, path, query, form, refusal)
+        answered = respond(found)
+        if not self._is_in(cookie):
+            cookies.take(answered)
+        return answered
 
     def _again(
         self, page: Page, again: Again, path: Mapping[str, str], query: Any, form: Mapping[str, str], refusal: Refusal
@@ -183,14 +197,15 @@ class Door:
         if client_id is not None and not forms.ID.fullmatch(client_id):
             client_id = ""  # no client has this one; the store would choke on some others
         user = access.enter_session(connection, cookie, at, page.allows, client_id)
-        self._known(user, cookie)
+        self._known(connection, user, cookie)
         for name, value in path.items():
             if not forms.ID.fullmatch(value):
                 raise NOT_FOUND[name]
         return user
 
-    def _known(self, user: User, cookie: str) -> None:
+    def _known(self, connection: Connection, user: User, cookie: str) -> None:
         g.user, g.form_token = user, cookies.form_token(self.seal, cookie)
+        g.waiting = waiting.count(connection, user)
         request.environ[SIGNED] = user.user_id
 
     def _note(self, cookie: str, at: datetime) -> None:
@@ -217,10 +232,49 @@ def sent() -> dict[str, str]:
         form: MultiDict[str, str] = request.form
     except RequestEntityTooLarge:
         raise TooLarge(LARGEST_FORM) from None
-    for name, values in form.lists():
+    return _once(form)
+
+
+def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Upload | None]:
+    """Give the form of this request as `sent`, and the file that it may bring in a field; refused as one of the API's.
+
+    Its other fields are bounded each by `LARGEST_HELD`, the file by `reading.LARGEST_FILE`; `opened` closes it.
+    """
+    if request.mimetype != MULTIPART:
+        raise UnsupportedMediaType(MULTIPART)
+    reading.refuse_unmeasured(request.environ, MULTIPART)
+    most = reading.LARGEST_FILE + LARGEST_HELD + LARGEST_FORM
+    parser = FormDataParser(
+        lambda *_, **__: opened.enter_context(SpooledTemporaryFile(KEPT_IN_MEMORY)),  # noqa: SIM115  # `opened` is one
+        LARGEST_HELD,
+        most,
+        silent=False,
+        max_form_parts=FILE_FIELDS_MOST,
+    )
+    try:
+        _, fields, files = parser.parse_from_environ(request.environ)
+    except RequestEntityTooLarge:
+        raise TooLarge(reading.LARGEST_FILE if (request.content_length or 0) > most else LARGEST_HELD) from None
+    except ValueError:
+        raise BadRequest("The form cannot be read: it ends too early, or is no form.") from None
+    form, brought = _once(fields), _once(files)
+    reading.refuse_unknown(brought, (field,))
+    if field not in brought:
+        return form, None
+    upload = brought[field]
+    size = upload.stream.seek(0, SEEK_END)
+    upload.stream.seek(0)
+    if size > reading.LARGEST_FILE:
+        raise TooLarge(reading.LARGEST_FILE)
+    return form, Upload(upload.filename or "", size, upload.stream)
+
+
+def _once(given: MultiDict[str, T]) -> dict[str, T]:
+    """Give each field once, and none that is blank, nor a file that nobody chose. Raises BadRequest for one twice."""
+    for name, values in given.lists():
         if len(values) > 1:
             raise BadRequest(f'The field "{shown(name)}" is given twice.')
-    return {name: value for name, value in form.items() if value.strip()}
+    return {name: value for name, value in given.items() if (value.strip() if isinstance(value, str) else value)}
 
 
 def next_of(text: str) -> str:

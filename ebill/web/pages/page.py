@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from marshmallow import Schema
 from sqlalchemy import Connection
@@ -50,11 +50,21 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came with a form: the name it had, its bytes, and how many they are."""
+
+    name: str
+    size: int
+    stream: IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Send(Look):
     """A form that was sent by somebody who may; `form` is plain text by name, without blanks."""
 
     write: Writing
     form: Mapping[str, str]
+    file: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,8 @@ class Page:
 
     `query` is the schema its query is read by. `again` shows a form that was sent once more, with what was wrong with
     it, once all that it began is undone; without it, what was wrong is a page of its own. `itself` says that the view
-    of a public page does all of it, sessions included: it is given nothing but the pages' own workings.
+    of a public page does all of it, sessions included: it is given nothing but the pages' own workings. `takes_file` is
+    the field in which its form may bring a file; others bring none.
     """
 
     method: Literal["GET", "POST"]
@@ -113,6 +124,7 @@ class Page:
     query: type[Schema] | None = None
     again: Again | None = None
     itself: bool = False
+    takes_file: str | None = None
 
     @property
     def rule(self) -> str:

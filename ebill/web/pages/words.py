@@ -73,6 +73,7 @@ _IN_SENTENCES: Final[Mapping[str, str]] = {
     "recommended_pay_by_date": "the recommended pay-by date",
     "safe_pay_by_date": "the safe pay-by date",
 }
+DECISIONS: Final[Mapping[str, str]] = {"pending": "Waiting", "granted": "Granted", "declined": "Declined"}
 STEPS: Final[Mapping[str, str]] = {"roll": "business days", "exception": "an exception", "floor": "a floor"}
 TIMELINESS: Final[Mapping[str, str]] = {
     "on_time": "On time: on or before the due date",
@@ -286,6 +287,7 @@ WORDS: Final[Mapping[str, Any]] = {
     "STANDINGS": STANDINGS,
     "RULES": RULES,
     "HAZARDS": HAZARDS,
+    "DECISIONS": DECISIONS,
     "KINDS": KINDS,
 }
 """What templates know by name."""
