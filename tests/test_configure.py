@@ -192,7 +192,7 @@ def test_only_those_who_may_configure_are_led_there(shared: Visits) -> None:
 def bodies(number: int) -> list[tuple[str, str, Data]]:
     """Draw rules: for whom, of which kind, and the body."""
     rng = random.Random(20)  # noqa: S311  # no secret
-    kinds = {
+    kinds: dict[str, list[Any]] = {
         "generation": [each for ways in GENERATIONS.values() for each in ways],
         "grace": [each for ways in GRACES.values() for each in ways],
         "due": DUES,
@@ -206,7 +206,8 @@ def bodies(number: int) -> list[tuple[str, str, Data]]:
     for _ in range(number):
         kind = rng.choice(sorted(kinds))
         since = rng.choice(["2000-01", "2026-01", "2027-06", "2028-01", "2031-01", "2098-01"])
-        body = {"since": since, kind: rng.choice(kinds[kind]), "cite": "Letter"}
+        given = rng.choice(kinds[kind]) if rng.random() < 0.9 else "inherited"
+        body = {"since": since, kind: given, "cite": "Letter"}
         drawn.append((rng.choice([OF_CLIENT_AT, OF_ACCOUNT_AT]), kind, body))
     return drawn
 
@@ -403,6 +404,38 @@ def test_a_manager_of_another_team_and_a_producer_save_nothing(opened: Visits) -
         assert opened.send(actor, OF_CLIENT_AT + "/rule", form).status_code == status
     assert opened.send("manager", OF_CLIENT_AT + "/rule", form, token="forged").status_code == 403  # noqa: S106
     assert opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code == 303
+
+
+# resetting
+
+RESET = {"kind": "generation", "way": "inherited", "since": "2028-01", "cite": "Agreed"}
+
+
+def test_a_rule_is_reset_to_what_is_inherited(opened: Visits) -> None:
+    link = f"{OF_CLIENT_AT}/rule?kind=generation&amp;way=inherited"
+    assert link in text_of(opened.look("manager", OF_CLIENT_AT))
+    page = text_of(ask(opened, OF_CLIENT_AT + "/rule", RESET))
+    body = {"since": "2028-01", "generation": "inherited", "cite": "Agreed"}
+    told = opened.ask("manager", "POST", f"{api(OF_CLIENT_AT)}/rules?dry_run=true", body)
+    assert moved(page) == as_shown(told.get_json()) != []
+    answer = save(opened, OF_CLIENT_AT + "/rule", RESET, acknowledged="yes")
+    entered = opened.ask("manager", "GET", f"{api(OF_CLIENT_AT)}/rules").get_json()["data"][-1]
+    assert (entered["generation"], entered["since"]) == ("inherited", "2028-01")
+    shown = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
+    (to_come,) = re.findall(r'<td data-label="To come"><div>(.*?)</div>', shown, re.DOTALL)
+    assert "Jan 2028" in to_come
+    assert "from the state, PA" in to_come
+    assert "as the layers below have it" in shown
+
+
+def test_what_is_inherited_has_no_word_of_its_own_on_whether_it_is_assumed(shared: Visits) -> None:
+    answer = ask(shared, OF_CLIENT_AT + "/rule", RESET | {"assumed": "yes"})
+    assert answer.status_code == 422
+    assert 'id="assumed_fault"' in text_of(answer)
+
+
+def test_what_an_account_has_not_of_its_own_is_not_offered_to_be_reset(shared: Visits) -> None:
+    assert "way=inherited" not in text_of(shared.look("manager", OF_ACCOUNT_AT))
 
 
 # settings
