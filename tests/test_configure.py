@@ -178,6 +178,44 @@ def test_a_form_begins_with_what_is_in_force(shared: Visits) -> None:
     assert "from the state, PA" in inherited
 
 
+def test_a_form_begins_with_the_first_month_from_which_on_nothing_is_generated_yet(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_ACCOUNT_AT + "/rule", {"kind": "generation"}))
+    (since,) = re.findall(r'<option value="(\d{4}-\d\d)" selected>', page)
+    told = shared.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/schedule?months=6").get_json()["bill_accounts"][0]
+    coming = [each["coverage_month"] for each in told["invoices"] if each["generation_date"] > told["as_of"]]
+    assert since == coming[0]
+    assert ask(shared, OF_ACCOUNT_AT + "/rule", FAR | {"since": since}).status_code == 200
+    assert "An invoice that is out already" not in text_of(ask(shared, OF_ACCOUNT_AT + "/rule", FAR | {"since": since}))
+
+
+def test_a_month_that_is_not_among_those_to_choose_from_can_be_asked_about(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_CLIENT_AT + "/rule", PAST | {"since": "2020-01"}))
+    assert '<option value="2020-01" selected>Jan 2020</option>' in page
+
+
+def test_what_stands_in_the_settings_is_changed_there(opened: Visits) -> None:
+    body = {"name": "Acme Ltd", "team_id": "north", "state": "PA", "timezone": "US/Eastern"}
+    opened.ask("manager", "PUT", api(OF_CLIENT_AT), body, {"If-Match": '"1"'})
+    page = text_of(opened.look("manager", OF_CLIENT_AT))
+    assert "Local time of US/Eastern" in page
+    assert f'<a href="{OF_CLIENT_AT}/settings">In the settings</a>' in page
+    assert "In the settings" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
+
+
+def test_an_account_s_own_exception_hides_its_client_s_until_it_is_withdrawn(opened: Visits) -> None:
+    seen = []
+    for at, more in (
+        (OF_CLIENT_AT, {"reason": "of the client"}),
+        (OF_ACCOUNT_AT, {"reason": "of the account", "due_date": "2028-03-04"}),
+        (OF_ACCOUNT_AT, {"reason": "A slip", "way": "withdraw"}),
+    ):
+        answer = save(opened, at + "/exception", FIX | more, acknowledged="yes")
+        assert answer.status_code == 303
+        page = text_of(opened.look("manager", OF_ACCOUNT_AT)).split('id="changes"')[0]
+        seen.append(["of the client" in page, "of the account" in page, 'datetime="2028-03-03"' in page])
+    assert seen == [[True, False, True], [False, True, False], [True, False, True]]
+
+
 def test_only_those_who_may_configure_are_led_there(shared: Visits) -> None:
     link = f'href="/clients/{ACME}/configure"'
     assert link in text_of(shared.look("manager", f"/clients/{ACME}"))
@@ -336,6 +374,14 @@ def test_twice_sent_is_once_saved(opened: Visits) -> None:
     assert "The last change: Entered a rule, by <bdi>nora-north</bdi>" in page
 
 
+def test_what_moves_nothing_is_saved_once_too(opened: Visits) -> None:
+    same = {"kind": "grace", "way": "days", "days": "30", "since": "2028-01", "cite": "Confirmed by the group"}
+    page = text_of(ask(opened, OF_CLIENT_AT + "/rule", same))
+    assert "No date would move." in page
+    sent = [opened.send("manager", OF_CLIENT_AT + "/rule", saving(page)).status_code for _ in range(2)]
+    assert sent == [303, 412]
+
+
 def test_what_has_changed_meanwhile_is_shown_anew_and_only_that_is_saved(opened: Visits) -> None:
     form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
     save(opened, OF_CLIENT_AT + "/rule", GRACE | {"days": "60"}, "admin")
@@ -491,6 +537,7 @@ def test_a_new_client_and_its_first_account_are_made(opened: Visits) -> None:
     assert second.status_code == 412
     account = {"id": "MED", "version": "new", "name": "Medical", "kind": "medical"}
     at = "/clients/4000-NEW/configure/new-account"
+    assert re.search(r'name="first_coverage_month" type="text" value="20\d\d-\d\d"', text_of(ask(opened, at, {})))
     page = text_of(ask(opened, at, account))
     assert "MED: twelve coverage months" in page
     more = {"acknowledged": "yes"}
