@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -374,6 +375,31 @@ def test_twice_sent_is_once_saved(opened: Visits) -> None:
     assert "The last change: Entered a rule, by <bdi>nora-north</bdi>" in page
 
 
+def test_of_two_who_save_at_once_one_does(opened: Visits) -> None:
+    form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
+    before = count(opened, rules)
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(lambda _: opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code, range(4)))
+    assert (sorted(sent), count(opened, rules)) == ([303, 412, 412, 412], before + 1)
+
+
+def test_a_field_that_no_form_of_ours_has_is_refused(shared: Visits) -> None:
+    form = saving(text_of(ask(shared, OF_CLIENT_AT + "/rule", GRACE)))
+    before = count(shared, rules)
+    answer = shared.send("manager", OF_CLIENT_AT + "/rule", {**form, "grace_floor": "1"})
+    assert (answer.status_code, count(shared, rules)) == (422, before)
+
+
+def test_who_changed_what_is_about_what_is_set_and_not_of_payments(opened: Visits) -> None:
+    save(opened, OF_CLIENT_AT + "/rule", GRACE)
+    with opened.store.writing(By("nora-north", datetime.now(UTC))) as write:
+        for _ in range(30):
+            write.audit("record_payment", client_id=ACME, account_id="MAIN")
+    page = text_of(opened.look("manager", OF_CLIENT_AT))
+    assert "Entered a rule" in page
+    assert "Recorded a payment" not in page
+
+
 def test_what_moves_nothing_is_saved_once_too(opened: Visits) -> None:
     same = {"kind": "grace", "way": "days", "days": "30", "since": "2028-01", "cite": "Confirmed by the group"}
     page = text_of(ask(opened, OF_CLIENT_AT + "/rule", same))
@@ -517,8 +543,23 @@ def test_settings_are_put_to_the_version_that_was_read(opened: Visits) -> None:
     shown = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
     assert "Acme Ltd" in shown
     assert "Acme &amp; Sons" in shown
+    given = settings(opened)
+    assert given["version"] == "2"
+    assert save(opened, OF_CLIENT_AT + "/settings", given | {"name": "Acme again"}).status_code == 303
     stale = ask(opened, OF_CLIENT_AT + "/settings", new)
     assert (stale.status_code, is_savable(text_of(stale))) == (422, False)
+
+
+@pytest.mark.parametrize("version", ["", "x", "0", "-1", "2", "new"])
+def test_settings_of_another_version_than_the_current_one_are_not_saved(shared: Visits, version: str) -> None:
+    page = text_of(ask(shared, OF_CLIENT_AT + "/settings", settings(shared) | {"version": version or " "}))
+    assert not is_savable(page)
+
+
+def test_a_client_is_offered_to_the_teams_of_its_manager_and_to_all_by_an_administrator(shared: Visits) -> None:
+    teams = {actor: text_of(shared.look(actor, f"{OF_CLIENT_AT}/settings")) for actor in ("manager", "admin")}
+    offered = {actor: ['value="north"' in page, 'value="south"' in page] for actor, page in teams.items()}
+    assert offered == {"manager": [True, False], "admin": [True, True]}
 
 
 def test_an_account_s_settings_are_put_too(opened: Visits) -> None:
@@ -593,6 +634,12 @@ def test_an_exception_is_previewed_entered_listed_and_withdrawn(opened: Visits) 
     assert f"{at}?coverage_month=2028-03" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
     entered = opened.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/exceptions").get_json()["data"]
     assert [(each["withdrawn"], each["reason"]) for each in entered] == [(False, "Calendar"), (True, "A slip")]
+
+
+def test_an_exception_is_worked_out_from_the_month_before_it(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_ACCOUNT_AT + "/exception", FIX))
+    months = re.findall(r'<th scope="row"><time datetime="([^"]*)"', page.split('class="stacked year worked')[1])
+    assert (months[0], months[1]) == ("2028-02", "2028-03")
 
 
 def test_an_account_shows_its_client_s_exceptions_and_leaves_them_alone(shared: Visits) -> None:

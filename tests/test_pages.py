@@ -457,7 +457,17 @@ def test_sessions_are_listed_and_ended(opened: Visits) -> None:
 
 # what every page has
 
-PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month", "/me", f"/clients/{ACME}", "/nowhere"]
+PATHS = [
+    "/",
+    "/calculator?state=PA&from=2026-08",
+    "/sign-in",
+    "/home",
+    "/month",
+    "/me",
+    "/clients",
+    f"/clients/{ACME}",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
