@@ -484,8 +484,10 @@ RESET = {"kind": "generation", "way": "inherited", "since": "2028-01", "cite": "
 
 
 def test_a_rule_is_reset_to_what_is_inherited(opened: Visits) -> None:
-    link = f"{OF_CLIENT_AT}/rule?kind=generation&amp;way=inherited"
-    assert link in text_of(opened.look("manager", OF_CLIENT_AT))
+    (link,) = re.findall(r'href="([^"]*way=inherited[^"]*)"', text_of(opened.look("manager", OF_CLIENT_AT)))
+    led = text_of(opened.look("manager", unescape(link)))
+    assert moved(led)
+    assert "An invoice that is out already" not in led
     page = text_of(ask(opened, OF_CLIENT_AT + "/rule", RESET))
     body = {"since": "2028-01", "generation": "inherited", "cite": "Agreed"}
     told = opened.ask("manager", "POST", f"{api(OF_CLIENT_AT)}/rules?dry_run=true", body)
@@ -504,6 +506,12 @@ def test_what_is_inherited_has_no_word_of_its_own_on_whether_it_is_assumed(share
     answer = ask(shared, OF_CLIENT_AT + "/rule", RESET | {"assumed": "yes"})
     assert answer.status_code == 422
     assert 'id="assumed_fault"' in text_of(answer)
+
+
+def test_a_rule_to_come_is_reset_from_when_it_would_come(opened: Visits) -> None:
+    save(opened, OF_ACCOUNT_AT + "/rule", GRACE)
+    page = text_of(opened.look("manager", OF_ACCOUNT_AT))
+    assert f"{OF_ACCOUNT_AT}/rule?kind=grace&amp;way=inherited&amp;since=2028-01" in page
 
 
 def test_what_an_account_has_not_of_its_own_is_not_offered_to_be_reset(shared: Visits) -> None:

@@ -81,6 +81,15 @@ class OfKind:
     to_come: list[tuple[str, InForceRule | None]]
     inherited: InForceRule | None
 
+    def reset_from(self, open_from: str) -> str | None:
+        """Give the coverage month from which one's own rule can be given up, None where there is none entered.
+
+        One in force goes by `open_from`, so that no invoice already generated moves.
+        """
+        if self.now and self.now["is_own"] and not self.now["is_setting"]:
+            return open_from
+        return next((since for since, rule in self.to_come if rule and rule["is_own"]), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
