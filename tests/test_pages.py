@@ -279,7 +279,22 @@ def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(shared: Visits)
 
 
 @pytest.mark.parametrize(
-    "to", ["/home", "/home?show=grace&state=PA", "/month?month=2026-08", "/me", f"/clients/{ACME}?from=2026-08"]
+    "to",
+    [
+        "/home",
+        "/home?show=grace&state=PA",
+        "/month?month=2026-08",
+        "/me",
+        "/clients",
+        "/clients?q=acme",
+        f"/clients/{ACME}?from=2026-08",
+        f"/clients/{ACME}/configure",
+        f"/clients/{ACME}/configure/rule?kind=grace&way=days&days=45&since=2027-01",
+        f"/clients/{ACME}/configure/new-account",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/exception",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/settings",
+        "/new-client",
+    ],
 )
 def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str) -> None:
     sent_on = shared.look("anyone", to).headers["Location"]
@@ -306,6 +321,9 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str)
         "/home#//evil",
         "/home?x=//evil.example/",
         "/clients/a/b",
+        "/clients/a/configure/b",
+        "/clients/a/bill-accounts/b",
+        "/clients/a/bill-accounts/../configure",
         "/clients/../me",
         "/homer",
         "/home@evil.example",
@@ -442,7 +460,17 @@ def test_sessions_are_listed_and_ended(opened: Visits) -> None:
 
 # what every page has
 
-PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month", "/me", f"/clients/{ACME}", "/nowhere"]
+PATHS = [
+    "/",
+    "/calculator?state=PA&from=2026-08",
+    "/sign-in",
+    "/home",
+    "/month",
+    "/me",
+    "/clients",
+    f"/clients/{ACME}",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
