@@ -471,7 +471,9 @@ class HazardsNotAcknowledged(Refusal):
 
     def __init__(self, count: int) -> None:
         found = "a hazard" if count == 1 else f"{count} hazards"
-        super().__init__(f"This has {found}. Nothing was saved; read what they are, and say that you have.")
+        super().__init__(
+            f"This has {found}. Nothing was saved: read what is hazardous about it, and say that you have."
+        )
         self.count = count
         self.faults = (Fault("/acknowledged", "say that you have read what is hazardous about this"),)
 

@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -178,6 +179,44 @@ def test_a_form_begins_with_what_is_in_force(shared: Visits) -> None:
     assert "from the state, PA" in inherited
 
 
+def test_a_form_begins_with_the_first_month_from_which_on_nothing_is_generated_yet(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_ACCOUNT_AT + "/rule", {"kind": "generation"}))
+    (since,) = re.findall(r'<option value="(\d{4}-\d\d)" selected>', page)
+    told = shared.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/schedule?months=6").get_json()["bill_accounts"][0]
+    coming = [each["coverage_month"] for each in told["invoices"] if each["generation_date"] > told["as_of"]]
+    assert since == coming[0]
+    assert ask(shared, OF_ACCOUNT_AT + "/rule", FAR | {"since": since}).status_code == 200
+    assert "An invoice that is out already" not in text_of(ask(shared, OF_ACCOUNT_AT + "/rule", FAR | {"since": since}))
+
+
+def test_a_month_that_is_not_among_those_to_choose_from_can_be_asked_about(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_CLIENT_AT + "/rule", PAST | {"since": "2020-01"}))
+    assert '<option value="2020-01" selected>Jan 2020</option>' in page
+
+
+def test_what_stands_in_the_settings_is_changed_there(opened: Visits) -> None:
+    body = {"name": "Acme Ltd", "team_id": "north", "state": "PA", "timezone": "US/Eastern"}
+    opened.ask("manager", "PUT", api(OF_CLIENT_AT), body, {"If-Match": '"1"'})
+    page = text_of(opened.look("manager", OF_CLIENT_AT))
+    assert "Local time of US/Eastern" in page
+    assert f'<a href="{OF_CLIENT_AT}/settings">In the settings</a>' in page
+    assert "In the settings" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
+
+
+def test_an_account_s_own_exception_hides_its_client_s_until_it_is_withdrawn(opened: Visits) -> None:
+    seen = []
+    for at, more in (
+        (OF_CLIENT_AT, {"reason": "of the client"}),
+        (OF_ACCOUNT_AT, {"reason": "of the account", "due_date": "2028-03-04"}),
+        (OF_ACCOUNT_AT, {"reason": "A slip", "way": "withdraw"}),
+    ):
+        answer = save(opened, at + "/exception", FIX | more, acknowledged="yes")
+        assert answer.status_code == 303
+        page = text_of(opened.look("manager", OF_ACCOUNT_AT)).split('id="changes"')[0]
+        seen.append(["of the client" in page, "of the account" in page, 'datetime="2028-03-03"' in page])
+    assert seen == [[True, False, True], [False, True, False], [True, False, True]]
+
+
 def test_only_those_who_may_configure_are_led_there(shared: Visits) -> None:
     link = f'href="/clients/{ACME}/configure"'
     assert link in text_of(shared.look("manager", f"/clients/{ACME}"))
@@ -192,7 +231,7 @@ def test_only_those_who_may_configure_are_led_there(shared: Visits) -> None:
 def bodies(number: int) -> list[tuple[str, str, Data]]:
     """Draw rules: for whom, of which kind, and the body."""
     rng = random.Random(20)  # noqa: S311  # no secret
-    kinds = {
+    kinds: dict[str, list[Any]] = {
         "generation": [each for ways in GENERATIONS.values() for each in ways],
         "grace": [each for ways in GRACES.values() for each in ways],
         "due": DUES,
@@ -206,7 +245,8 @@ def bodies(number: int) -> list[tuple[str, str, Data]]:
     for _ in range(number):
         kind = rng.choice(sorted(kinds))
         since = rng.choice(["2000-01", "2026-01", "2027-06", "2028-01", "2031-01", "2098-01"])
-        body = {"since": since, kind: rng.choice(kinds[kind]), "cite": "Letter"}
+        given = rng.choice(kinds[kind]) if rng.random() < 0.9 else "inherited"
+        body = {"since": since, kind: given, "cite": "Letter"}
         drawn.append((rng.choice([OF_CLIENT_AT, OF_ACCOUNT_AT]), kind, body))
     return drawn
 
@@ -335,6 +375,39 @@ def test_twice_sent_is_once_saved(opened: Visits) -> None:
     assert "The last change: Entered a rule, by <bdi>nora-north</bdi>" in page
 
 
+def test_of_two_who_save_at_once_one_does(opened: Visits) -> None:
+    form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
+    before = count(opened, rules)
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(lambda _: opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code, range(4)))
+    assert (sorted(sent), count(opened, rules)) == ([303, 412, 412, 412], before + 1)
+
+
+def test_a_field_that_no_form_of_ours_has_is_refused(shared: Visits) -> None:
+    form = saving(text_of(ask(shared, OF_CLIENT_AT + "/rule", GRACE)))
+    before = count(shared, rules)
+    answer = shared.send("manager", OF_CLIENT_AT + "/rule", {**form, "grace_floor": "1"})
+    assert (answer.status_code, count(shared, rules)) == (422, before)
+
+
+def test_who_changed_what_is_about_what_is_set_and_not_of_payments(opened: Visits) -> None:
+    save(opened, OF_CLIENT_AT + "/rule", GRACE)
+    with opened.store.writing(By("nora-north", datetime.now(UTC))) as write:
+        for _ in range(30):
+            write.audit("record_payment", client_id=ACME, account_id="MAIN")
+    page = text_of(opened.look("manager", OF_CLIENT_AT))
+    assert "Entered a rule" in page
+    assert "Recorded a payment" not in page
+
+
+def test_what_moves_nothing_is_saved_once_too(opened: Visits) -> None:
+    same = {"kind": "grace", "way": "days", "days": "30", "since": "2028-01", "cite": "Confirmed by the group"}
+    page = text_of(ask(opened, OF_CLIENT_AT + "/rule", same))
+    assert "No date would move." in page
+    sent = [opened.send("manager", OF_CLIENT_AT + "/rule", saving(page)).status_code for _ in range(2)]
+    assert sent == [303, 412]
+
+
 def test_what_has_changed_meanwhile_is_shown_anew_and_only_that_is_saved(opened: Visits) -> None:
     form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
     save(opened, OF_CLIENT_AT + "/rule", GRACE | {"days": "60"}, "admin")
@@ -405,6 +478,46 @@ def test_a_manager_of_another_team_and_a_producer_save_nothing(opened: Visits) -
     assert opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code == 303
 
 
+# resetting
+
+RESET = {"kind": "generation", "way": "inherited", "since": "2028-01", "cite": "Agreed"}
+
+
+def test_a_rule_is_reset_to_what_is_inherited(opened: Visits) -> None:
+    (link,) = re.findall(r'href="([^"]*way=inherited[^"]*)"', text_of(opened.look("manager", OF_CLIENT_AT)))
+    led = text_of(opened.look("manager", unescape(link)))
+    assert moved(led)
+    assert "An invoice that is out already" not in led
+    page = text_of(ask(opened, OF_CLIENT_AT + "/rule", RESET))
+    body = {"since": "2028-01", "generation": "inherited", "cite": "Agreed"}
+    told = opened.ask("manager", "POST", f"{api(OF_CLIENT_AT)}/rules?dry_run=true", body)
+    assert moved(page) == as_shown(told.get_json()) != []
+    answer = save(opened, OF_CLIENT_AT + "/rule", RESET, acknowledged="yes")
+    entered = opened.ask("manager", "GET", f"{api(OF_CLIENT_AT)}/rules").get_json()["data"][-1]
+    assert (entered["generation"], entered["since"]) == ("inherited", "2028-01")
+    shown = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
+    (to_come,) = re.findall(r'<td data-label="To come"><div>(.*?)</div>', shown, re.DOTALL)
+    assert "Jan 2028" in to_come
+    assert "from the state, PA" in to_come
+    assert "as the layers below have it" in shown
+
+
+def test_what_is_inherited_has_no_word_of_its_own_on_whether_it_is_assumed(shared: Visits) -> None:
+    answer = ask(shared, OF_CLIENT_AT + "/rule", RESET | {"assumed": "yes"})
+    assert answer.status_code == 422
+    assert 'id="assumed_fault"' in text_of(answer)
+
+
+def test_a_rule_to_come_is_reset_from_when_it_would_come(opened: Visits) -> None:
+    save(opened, OF_ACCOUNT_AT + "/rule", GRACE)
+    page = text_of(opened.look("manager", OF_ACCOUNT_AT))
+    assert f"{OF_ACCOUNT_AT}/rule?kind=grace&amp;way=inherited&amp;since=2028-01" in page
+
+
+def test_what_an_account_has_not_of_its_own_is_not_offered_to_be_reset(shared: Visits) -> None:
+    assert "way=inherited" not in text_of(shared.look("manager", OF_ACCOUNT_AT))
+
+
 # settings
 
 
@@ -438,8 +551,23 @@ def test_settings_are_put_to_the_version_that_was_read(opened: Visits) -> None:
     shown = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
     assert "Acme Ltd" in shown
     assert "Acme &amp; Sons" in shown
+    given = settings(opened)
+    assert given["version"] == "2"
+    assert save(opened, OF_CLIENT_AT + "/settings", given | {"name": "Acme again"}).status_code == 303
     stale = ask(opened, OF_CLIENT_AT + "/settings", new)
     assert (stale.status_code, is_savable(text_of(stale))) == (422, False)
+
+
+@pytest.mark.parametrize("version", ["", "x", "0", "-1", "2", "new"])
+def test_settings_of_another_version_than_the_current_one_are_not_saved(shared: Visits, version: str) -> None:
+    page = text_of(ask(shared, OF_CLIENT_AT + "/settings", settings(shared) | {"version": version or " "}))
+    assert not is_savable(page)
+
+
+def test_a_client_is_offered_to_the_teams_of_its_manager_and_to_all_by_an_administrator(shared: Visits) -> None:
+    teams = {actor: text_of(shared.look(actor, f"{OF_CLIENT_AT}/settings")) for actor in ("manager", "admin")}
+    offered = {actor: ['value="north"' in page, 'value="south"' in page] for actor, page in teams.items()}
+    assert offered == {"manager": [True, False], "admin": [True, True]}
 
 
 def test_an_account_s_settings_are_put_too(opened: Visits) -> None:
@@ -458,6 +586,7 @@ def test_a_new_client_and_its_first_account_are_made(opened: Visits) -> None:
     assert second.status_code == 412
     account = {"id": "MED", "version": "new", "name": "Medical", "kind": "medical"}
     at = "/clients/4000-NEW/configure/new-account"
+    assert re.search(r'name="first_coverage_month" type="text" value="20\d\d-\d\d"', text_of(ask(opened, at, {})))
     page = text_of(ask(opened, at, account))
     assert "MED: twelve coverage months" in page
     more = {"acknowledged": "yes"}
@@ -513,6 +642,12 @@ def test_an_exception_is_previewed_entered_listed_and_withdrawn(opened: Visits) 
     assert f"{at}?coverage_month=2028-03" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
     entered = opened.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/exceptions").get_json()["data"]
     assert [(each["withdrawn"], each["reason"]) for each in entered] == [(False, "Calendar"), (True, "A slip")]
+
+
+def test_an_exception_is_worked_out_from_the_month_before_it(shared: Visits) -> None:
+    page = text_of(ask(shared, OF_ACCOUNT_AT + "/exception", FIX))
+    months = re.findall(r'<th scope="row"><time datetime="([^"]*)"', page.split('class="stacked year worked')[1])
+    assert (months[0], months[1]) == ("2028-02", "2028-03")
 
 
 def test_an_account_shows_its_client_s_exceptions_and_leaves_them_alone(shared: Visits) -> None:

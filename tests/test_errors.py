@@ -336,6 +336,15 @@ def test_a_refusal_about_a_client_says_its_facts(refusal: Refusal, code: str, sa
     assert [words for words in said if words not in str(refusal)] == []
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "a hazard"), (2, "2 hazards")])
+def test_hazards_are_counted_and_acknowledging_them_is_asked_for(count: int, said: str) -> None:
+    refusal = errors.HazardsNotAcknowledged(count)
+    assert (
+        str(refusal) == f"This has {said}. Nothing was saved: read what is hazardous about it, and say that you have."
+    )
+    assert [fault.pointer for fault in refusal.faults] == ["/acknowledged"]
+
+
 def needs_facts(kind: type[Refusal]) -> bool:
     given = [each for each in signature(kind).parameters.values() if each.default is each.empty]
     return "__init__" not in vars(kind) or bool(given)

@@ -25,8 +25,8 @@ from ebill.errors import (
     PreviewOutdated,
     Refusal,
 )
-from ebill.grammar import RulesSchema
-from ebill.rulebook import Layer, Row, RuleBook, in_force
+from ebill.grammar import OwnRulesSchema
+from ebill.rulebook import InForce, Layer, Row, RuleBook, in_force
 from ebill.rules import Kind
 from ebill.schedule import DATE_NAMES, DateName
 from ebill.service import clients
@@ -71,12 +71,24 @@ class InForceRule(RuleRow):
 
 @dataclass(frozen=True, slots=True)
 class OfKind:
-    """What holds of one kind of rule: now, from later months on, and what would hold without one's own."""
+    """What holds of one kind of rule: now, from later coverage months on, and what would hold without one's own.
+
+    None is that there is no rule: of those kinds that need none.
+    """
 
     kind: Kind
     now: InForceRule | None
-    to_come: list[InForceRule]
+    to_come: list[tuple[str, InForceRule | None]]
     inherited: InForceRule | None
+
+    def reset_from(self, open_from: str) -> str | None:
+        """Give the coverage month from which one's own rule can be given up, None where there is none entered.
+
+        One in force goes by `open_from`, so that no invoice already generated moves.
+        """
+        if self.now and self.now["is_own"] and not self.now["is_setting"]:
+            return open_from
+        return next((since for since, rule in self.to_come if rule and rule["is_own"]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +213,7 @@ def configured(
         None if account is None else kept.as_data(account),
         str(month),
         _open_from(connection, book, user, dossier, account_id, now),
-        [
-            _of_kind(kind, [stretch.rows.get(kind) for stretch in stretches], below.rows.get(kind), own)
-            for kind in KINDS
-        ],
+        [_of_kind(kind, stretches, below.rows.get(kind), own) for kind in KINDS],
         [_told(row, own) for row in stretches[0].floors],
         list(_exceptions(dossier, account_id)),
     )
@@ -266,7 +275,7 @@ def examples(
 def said(kind: str, data: Any) -> str:
     """Say a rule given as data, as the grammar writes it."""
     try:
-        return str(RulesSchema().load({kind: data})[kind])
+        return str(OwnRulesSchema().load({kind: data})[kind])
     except ValueError:
         return str(data)
 
@@ -310,14 +319,14 @@ def _first_month(change: Change, now: datetime) -> np.datetime64:
     return min(max(first, this_month - BACK, FIRST_MONTH), LAST_MONTH - (MONTHS - 1))
 
 
-def _of_kind(kind: Kind, rows: list[Row | None], below: Row | None, own: Layer) -> OfKind:
-    now, *later = rows
-    to_come, last = [], now
-    for row in later:
-        if row is not None and row is not last:
-            to_come.append(_told(row, own))
-        last = row
-    return OfKind(kind, _told(now, own) if now else None, to_come, _told(below, own) if below else None)
+def _of_kind(kind: Kind, stretches: list[InForce], below: Row | None, own: Layer) -> OfKind:
+    rows = [stretch.rows.get(kind) for stretch in stretches]
+    to_come = [
+        (str(stretch.first), _told(row, own) if row else None)
+        for stretch, last, row in zip(stretches[1:], rows, rows[1:], strict=False)
+        if row is not last
+    ]
+    return OfKind(kind, _told(rows[0], own) if rows[0] else None, to_come, _told(below, own) if below else None)
 
 
 def _told(row: Row, own: Layer) -> InForceRule:

@@ -153,6 +153,7 @@ def _shown(look: Look, draft: Draft, sent: Mapping[str, str] | None = None, refu
         "sent": sent,
         "again": {} if draft.change is None else draft.given,
         "back": draft.back,
+        "makes_new": draft.change is not None and draft.change.made_to.new,
         "asks_why": "reason" not in draft.worded,
         "last_change": _last_change(look) if isinstance(refusal, PreviewOutdated) else None,
         "is_outdated": isinstance(refusal, PreviewOutdated),

@@ -24,6 +24,8 @@ _UNSAID: Final = frozenset(
 """What a row of the audit says elsewhere, or for programs."""
 
 
+_FIRST: Final = frozenset({"since", "coverage_month", "name"})
+"""What is told first of a change, after the rule itself."""
 _TOLD: Final = frozenset({"put_client", "put_bill_account", "add_rule", "add_exception"})
 """The changes that are told part by part."""
 
@@ -65,8 +67,10 @@ def configure_page(look: Look) -> Shown:
     """Show what is set for a client or a bill account."""
     client_id, account_id = look.path["client_id"], look.path.get("account_id")
     found = configure.configured(look.connection, look.book, look.user, client_id, account_id, look.now)
-    told = history.list_audit(look.connection, look.user, CHANGES, None, look.seal, client_id, newest=True)["data"]
-    changes = [{**row, "told": list(_told(row))} for row in told]
+    told = history.list_audit(
+        look.connection, look.user, CHANGES, None, look.seal, client_id, newest=True, only=history.SETTING
+    )
+    changes = [{**row, "told": list(_told(row))} for row in told["data"]]
     saved = look.query.get("saved")
     values = {
         "configured": found,
@@ -83,7 +87,7 @@ def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     if row["action"] not in _TOLD:
         return
     before, after = row["before"] or {}, row["after"] or {}
-    for name in dict.fromkeys((*after, *before)):
+    for name in sorted({*after, *before}, key=lambda name: (name not in KINDS, name not in _FIRST, name)):
         was, now = before.get(name), after.get(name)
         if name in _UNSAID or was == now:
             continue

@@ -38,7 +38,7 @@ def make(look: Look, typed: Mapping[str, str]) -> Draft:
     if not is_filled:
         given = {**_as_it_is(found, given["coverage_month"]), **given}
     change = Change("exception", client_id, account_id, body(typed)) if is_filled else None
-    values = {"configured": found, "months": months_around(found.month)}
+    values = {"configured": found, "months": months_around(found.month, given.get("coverage_month", ""))}
     return Draft("exception.html", values, change, home(look.path), _field, given, {"reason": "the reason"})
 
 

@@ -108,6 +108,7 @@ def _tried(source: Source, found: Trial, *, is_other: bool = False) -> Shown:
         "source": source,
         "trial": found,
         "effect": effect,
+        "makes_new": False,
         "changes": [_change(each) for each in effect["changes"][:CHANGES_MOST]] if effect else [],
         "change_count": len(effect["changes"]) if effect else 0,
         "hazards_of": {"hazards": [{**each, "account_id": _named(each["accounts"])} for each in found.hazards]},

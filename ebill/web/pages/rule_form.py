@@ -101,7 +101,7 @@ def make(look: Look, typed: Mapping[str, str]) -> Draft:
         "kind": kind,
         "of_kind": of_kind,
         "configured": found,
-        "months": months_around(found.month),
+        "months": months_around(found.month, given.get("since", "")),
         "rolls": ROLLS,
         "weekdays": WEEKDAYS,
         "skips": SKIPS,

@@ -16,6 +16,7 @@ from ebill.web.pages.changing import Draft, pages
 from ebill.web.pages.fields import whole
 from ebill.web.pages.page import Look
 from ebill.web.pages.rule_form import AT, SKIPS, home, skipped, ticked
+from ebill.web.pages.words import next_month
 
 BOTH: Final = ("name", "state", "product", "timezone", "first_coverage_month", "last_coverage_month")
 OF_CLIENT: Final = (*BOTH, "team_id", "bills_here_since")
@@ -66,7 +67,7 @@ def make_client(look: Look, typed: Mapping[str, str]) -> Draft:
     change, named = None, typed.get("id", "")
     if "version" in typed:
         change = Change("client", named, None, body(OF_CLIENT, typed), Precondition(new=True))
-    given = dict(typed) if change else {"skip": INHERITED, "version": "new", **typed}
+    given = dict(typed) if change else {**_new(look), **typed}
     values = {"client": None, "account": None, "is_new": True, **_options(look)}
     back = home({"client_id": named}) if named else "/clients"
     return Draft("settings.html", values, change, back, lambda at: _field(at, "client_id"), given, _WORDED_CLIENT)
@@ -79,10 +80,15 @@ def make_account(look: Look, typed: Mapping[str, str]) -> Draft:
     change = None
     if "version" in typed:
         change = Change("bill_account", client_id, named, body(OF_ACCOUNT, typed), Precondition(new=True))
-    given = dict(typed) if change else {"skip": INHERITED, "version": "new", **typed}
+    given = dict(typed) if change else {**_new(look), **typed}
     values = {"client": client, "account": {}, "is_new": True, **_options(look)}
     back = home({"client_id": client_id, **({"account_id": named} if named else {})})
     return Draft("settings.html", values, change, back, lambda at: _field(at, "account_id"), given, _WORDED_ACCOUNT)
+
+
+def _new(look: Look) -> dict[str, str]:
+    """Give what a new one begins with: next month is its first, since without one it is billed from the beginning."""
+    return {"version": "new", "skip": INHERITED, "first_coverage_month": next_month(look.now)}
 
 
 def _options(look: Look) -> dict[str, Any]:

@@ -103,6 +103,7 @@ DONE: Final[Mapping[str, str]] = {
 }
 """What stands in the audit of a client; of what is not here, the code is shown."""
 _WRITTEN: Final = re.compile(r"(?<![\w-])(\d{4}-\d{2}-\d{2}|\d{4}-(?:0[1-9]|1[0-2]))(?![\w-])", re.ASCII)
+_MONTH: Final = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _NAMED_DATES: Final = re.compile("|".join(_IN_SENTENCES))
 _FIRST_YEAR, _LAST_YEAR = 2000, 2099
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -237,16 +238,30 @@ def whence(row: Mapping[str, Any]) -> str:
     return f"from the {row['layer'].replace('_', ' ')}, {row['scope']}"
 
 
-def months_around(month: str) -> list[tuple[str, str]]:
-    """Give the coverage months to choose from, a year back and three ahead, and what to call them.
+def months_around(month: str, also: str = "") -> list[tuple[str, str]]:
+    """Give the coverage months to choose from, a year back and three ahead, and what to call them; `also` is another.
 
     >>> len(months_around("2026-08")), months_around("2026-08")[12], months_around("2099-12")[-1]
     (49, ('2026-08', 'Aug 2026'), ('2099-12', 'Dec 2099'))
+    >>> months_around("2026-08", "2020-01")[0], len(months_around("2026-08", "soon"))
+    (('2020-01', 'Jan 2020'), 49)
     """
     year, number = int(month[:4]), int(month[5:7]) - 1
     near = (divmod(12 * year + number + ahead, 12) for ahead in range(-12, 37))
     chosen = [f"{year}-{number + 1:02d}" for year, number in near if _FIRST_YEAR <= year <= _LAST_YEAR]
+    if _MONTH.fullmatch(also):
+        chosen = sorted({*chosen, also})
     return [(each, plain_month(each)) for each in chosen]
+
+
+def next_month(now: datetime) -> str:
+    """Give the coverage month after that of an instant.
+
+    >>> next_month(datetime(2026, 12, 31, tzinfo=UTC))
+    '2027-01'
+    """
+    year, number = divmod(12 * now.year + now.month, 12)
+    return f"{year}-{number + 1:02d}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
