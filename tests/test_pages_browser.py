@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -50,12 +51,16 @@ PAGES = [
     f"/month?month={MONTH}",
     "/clients/C00001",
     f"/clients/C00001?account=MED&month={MONTH}&pay_on={MONTH}-03&pay_at=18:30",
+    "/access-requests?show=all",
     "/me",
     "/nowhere",
 ]
 
 CHANGE = "way=day_of_month&day_of_month=5&since=2028-03&cite=Letter"
 MANAGER_PAGES = [
+    "/access-requests",
+    "/access-requests?tick=all",
+    "/import",
     "/clients",
     "/clients?q=nobody-of-this-name",
     "/clients/C00001/configure",
@@ -371,6 +376,110 @@ def test_a_session_that_has_ended_elsewhere_leads_to_sign_in_as_one_types(chromi
         page.context.clear_cookies()
         page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
         expect(page).to_have_title("Sign in · eBill")
+
+
+def imported(name: str, *more: str) -> bytes:
+    """Write a file of a new client, and whatever rows more."""
+    rows = (f"client,{name},New Ltd,east,PA,,,,,,", f"bill_account,{name},Medical,,,MED,medical,,,,", *more)
+    return "\r\n".join(("record,client_id,name,team_id,state,account_id,kind,since,rule,cite,reason", *rows)).encode()
+
+
+def chosen(page: Page, file: bytes) -> None:
+    """Try a file, as people choose one."""
+    page.goto("/import")
+    page.get_by_label("A CSV file").set_input_files({"name": "clients.csv", "mimeType": "text/csv", "buffer": file})
+    page.get_by_role("button", name="Show what it would do").click()
+
+
+def test_clients_are_asked_for_and_granted(page: Page, served: Served) -> None:
+    why = f"New broker {time.time_ns()}"
+    come_in(page, served)
+    page.goto("/home")
+    page.get_by_role("link", name="Access", exact=True).click()
+    page.get_by_label("Client ids").fill("C00002\nno_id, C00005")
+    page.get_by_label("Why").fill(why)
+    page.get_by_role("button", name="Ask for them").click()
+    expect(page.get_by_role("alert")).to_contain_text('no id of a client: "no_id"')
+    page.get_by_label("Client ids").fill("C00002\nNOBODY, C00005")
+    page.get_by_role("button", name="Ask for them").click()
+    asked = page.locator("article.asked", has_text=why)
+    expect(asked.get_by_text("Waiting")).to_have_count(3)
+    come_in(page, served, demo.MANAGER)
+    page.goto("/home")
+    page.get_by_role("link", name="Access").click()
+    group = page.get_by_role("group").filter(has_text=why)
+    boxes = group.get_by_role("checkbox")
+    count = boxes.count()
+    assert count in (1, 2)  # of those asked for, the ones of the manager's team
+    for box in boxes.all():
+        box.check()
+    page.get_by_label("A word to whoever asked").fill("Welcome")
+    page.get_by_role("button", name="Grant what is ticked").click()
+    expect(page.get_by_role("group").filter(has_text=why)).to_have_count(0)
+    expect(page.locator("section", has=page.locator("#decided")).get_by_text("Welcome").first).to_be_visible()
+    come_in(page, served)
+    page.goto("/access-requests")
+    expect(asked.get_by_text("Granted")).to_have_count(count)
+    expect(asked.get_by_text("Waiting")).to_have_count(3 - count)
+
+
+def test_a_file_is_mended_and_imported(page: Page, served: Served) -> None:
+    name = f"IMP{time.time_ns()}"
+    come_in(page, served)
+    assert page.goto("/import").status == 403  # type: ignore[union-attr]
+    come_in(page, served, demo.MANAGER)
+    chosen(page, imported(name, f"rule,{name},,,,,,soon,{{}},Letter,"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("The file has faults")
+    expect(page.locator("tr#line-4 td.bad").first).to_contain_text("must be")
+    assert is_within(page)
+    chosen(page, imported(name))
+    expect(page.get_by_role("heading", level=1)).to_have_text("What the import would do")
+    assert is_within(page)
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Imported")
+    page.goto(f"/clients/{name}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("New Ltd")
+
+
+def test_text_is_pasted_and_what_is_hazardous_is_owned_up_to(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    page.goto("/import")
+    year = datetime.now(UTC).year + 2
+    rule = f'rule,C00003,{year}-01,"{{""grace"": {{""days"": {10 + time.time_ns() % 15}}}}}",Letter {time.time_ns()}'
+    page.get_by_label("Or its text, pasted").fill(f"record,client_id,since,rule,cite\n{rule}")
+    page.get_by_role("button", name="Show what it would do").click()
+    owned = page.get_by_label("I have read the")
+    if owned.count():
+        owned.check()
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Imported")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_everybody_can_use_what_a_file_is_answered_with(
+    chromium: Browser, served: Served, width: int, scheme: str
+) -> None:
+    found = []
+    year = datetime.now(UTC).year + 1
+    earlier = f'rule,C00001,,,,,,{year}-03,"{{""grace"": {{""days"": 9}}}}",Letter,'
+    many = [f"client,X{n},=1+1 {HOSTILE[:40]},east,XX,,,,,," for n in range(60)]
+    with visit(chromium, served, width, color_scheme=scheme) as page:
+        come_in(page, served, demo.MANAGER)
+        for what, file in {
+            "good": imported("AXE1", earlier),
+            "faulty": imported("AXE1", "rule,AXE1,,,,,,soon,{},,", "what,AXE1"),
+            "many faults": imported("AXE1", *many),
+            "nothing new": b"record,client_id\r\n",
+        }.items():
+            chosen(page, file)
+            page.evaluate(OPEN_DETAILS)
+            found += _violations(page, what)
+            if not is_within(page):
+                found.append(f"{what}: wider than {width} px")
+        page.goto("/import")
+        page.get_by_role("button", name="Show what it would do").click()
+        found += _violations(page, "no file")
+    assert "\n".join(found) == ""
 
 
 def test_a_keyboard_is_enough(chromium: Browser, served: Served) -> None:

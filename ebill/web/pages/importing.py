@@ -115,7 +115,7 @@ def _tried(source: Source, found: Trial, *, is_other: bool = False) -> Shown:
         "is_outdated": isinstance(refusal, PreviewOutdated) and not is_other,
         "is_other": isinstance(refusal, PreviewOutdated) and is_other,
         "unread": isinstance(refusal, HazardsNotAcknowledged),
-        "cells": refusal.cells if isinstance(refusal, ImportRefused) else (),
+        "cells": sorted(refusal.cells, key=lambda cell: cell.line) if isinstance(refusal, ImportRefused) else [],
         "faults_most": imports.MOST_FAULTS,
     }
     return Shown("import_tried.html", values, status_of(type(refusal)) if refusal else 200)
