@@ -6,7 +6,7 @@
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
-- `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
+- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`  the pages themselves
 - `timeline`   an account's open invoices, drawn to scale
 
 Templates stand in `ebill/web/templates`, the one style sheet in `ebill/web/static`. htmx comes from its package, and
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import js_lib_htmx
 from flask import Flask, Response, g, request, send_from_directory
@@ -27,13 +27,16 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from ebill.errors import Refusal
 from ebill.web import problems
-from ebill.web.pages import calculator, clients, door, home, me, sign_in
+from ebill.web.pages import calculator, clients, door, home, me, oidc, sign_in
 from ebill.web.pages.door import Door
 from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
 
-PAGES: Final[Sequence[Page]] = (*calculator.PAGES, *sign_in.PAGES, *home.PAGES, *clients.PAGES, *me.PAGES)
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
+PAGES: Final[Sequence[Page]] = (*calculator.PAGES, *sign_in.PAGES, *oidc.PAGES, *home.PAGES, *clients.PAGES, *me.PAGES)
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
     "htmx.min.js": Path(js_lib_htmx.__file__).parent / "static" / "htmx",
@@ -45,9 +48,9 @@ _ENDPOINTS: Final = frozenset(page.endpoint for page in PAGES)
 _NOT_PAGES: Final = ("/v1/", "/docs/", "/static/", "/openapi.json", "/livez", "/readyz", "/metrics")
 
 
-def register(app: Flask, signed: SignedIn) -> None:
-    """Add the pages to an application."""
-    at = Door(signed)
+def register(app: Flask, signed: SignedIn, provider: Provider | None) -> None:
+    """Add the pages to an application; with an identity provider, where there is one."""
+    at = Door(signed, provider)
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)
