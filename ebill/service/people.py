@@ -174,6 +174,11 @@ def get_user(connection: Connection, user_id: str) -> tuple[dict[str, Any], int]
     return {**user_as_data(found), "clients": people.granted(connection, user_id)}, found.version
 
 
+def known(connection: Connection, user_id: str) -> User:
+    """Give a user. Raises UserNotFound."""
+    return _known(connection, user_id)
+
+
 def list_users(
     connection: Connection, by: User, sought: Sought, limit: int, cursor: str | None, key: bytes
 ) -> dict[str, Any]:
@@ -362,9 +367,14 @@ def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
     return {"data": [token_as_data(token) for token in people.tokens_of(connection, whose)]}
 
 
-def revoke_token(write: Writing, user: User, token_id: str) -> None:
-    """Revoke a token of the user's own, or anybody's for an administrator, from this instant on."""
-    whose = None if user.role == "admin" else user.user_id
+def tokens_of(connection: Connection, user_id: str) -> list[dict[str, Any]]:
+    """Answer with the tokens of one user."""
+    return [token_as_data(token) for token in people.tokens_of(connection, user_id)]
+
+
+def revoke_token(write: Writing, user: User, token_id: str, of: str | None = None) -> None:
+    """Revoke a token of the user's own, or for an administrator anybody's (or that user's), from this instant on."""
+    whose = of if user.role == "admin" else user.user_id
     if token_id not in {token.token_id for token in people.tokens_of(write.connection, whose)}:
         raise TokenNotFound
     if not people.revoke(write.connection, token_id, write.at):

@@ -24,6 +24,11 @@ def password_kept(connection: Connection, user_id: str) -> str | None:
     return people.password_of(connection, user_id)
 
 
+def first_until(connection: Connection, user_id: str) -> datetime | None:
+    """Give until when a user's first password waits to be changed; None where they have no first one."""
+    return people.first_password_until(connection, user_id)
+
+
 def first_of(connection: Connection, user_id: str, now: datetime) -> User | None:
     """Give the user whose password is a first one, to be changed for another; None where it is their own.
 

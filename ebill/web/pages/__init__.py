@@ -6,7 +6,8 @@
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
-- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`  the pages themselves
+- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`, `admin`, `audit`  the pages themselves
+- `paging`, `differences`  long lists, and what a change made different
 - `timeline`   an account's open invoices, drawn to scale
 
 Templates stand in `ebill/web/templates`, the one style sheet in `ebill/web/static`. htmx comes from its package, and
@@ -27,7 +28,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from ebill.errors import Refusal
 from ebill.web import problems
-from ebill.web.pages import calculator, clients, door, home, me, oidc, sign_in
+from ebill.web.pages import admin, audit, calculator, clients, door, home, me, oidc, sign_in
 from ebill.web.pages.door import Door
 from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
@@ -36,7 +37,16 @@ from ebill.web.signed import SignedIn
 if TYPE_CHECKING:
     from ebill.oidc import Provider
 
-PAGES: Final[Sequence[Page]] = (*calculator.PAGES, *sign_in.PAGES, *oidc.PAGES, *home.PAGES, *clients.PAGES, *me.PAGES)
+PAGES: Final[Sequence[Page]] = (
+    *calculator.PAGES,
+    *sign_in.PAGES,
+    *oidc.PAGES,
+    *home.PAGES,
+    *clients.PAGES,
+    *me.PAGES,
+    *admin.PAGES,
+    *audit.PAGES,
+)
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
     "htmx.min.js": Path(js_lib_htmx.__file__).parent / "static" / "htmx",

@@ -65,8 +65,35 @@ DONE: Final[Mapping[str, str]] = {
     "access_declined": "Declined a request for access",
     "make_feed": "Made a calendar feed",
     "revoke_feed": "Revoked a calendar feed",
+    "put_user": "Made or changed a user",
+    "put_team": "Made or renamed a team",
+    "set_password": "Set a password",
+    "set_first_password": "Gave a first password",
+    "change_password": "Changed one's own password",
+    "make_token": "Made a token",
+    "revoke_token": "Revoked a token",
+    "sign_in": "Signed in",
+    "sign_out": "Signed out",
+    "end_session": "Ended a session",
+    "end_sessions": "Ended all sessions",
+    "payment_terms": "Accepted or declined the payment terms",
+    "request_access": "Asked for access",
+    "choose_reminders": "Chose reminders",
+    "set_reminder_targets": "Said where reminders go",
+    "remove_reminder_targets": "Said that reminders go nowhere",
+    "remind": "Made reminders",
+    "give_up_message": "Gave a message up",
+    "withdraw_message": "Withdrew a message",
+    "webhook_gone": "Found a webhook gone",
+    "load_rule_book": "Loaded a rule book",
+    "make_key": "Made a key",
 }
-"""What stands in the audit of a client; of what is not here, the code is shown."""
+"""What stands in the audit; of what is not here, the code is shown."""
+ROLES: Final[Mapping[str, str]] = {
+    "producer": "Producer",
+    "client_manager": "Client manager",
+    "admin": "Administrator",
+}
 _WRITTEN: Final = re.compile(r"(?<![\w-])(\d{4}-\d{2}-\d{2}|\d{4}-(?:0[1-9]|1[0-2]))(?![\w-])", re.ASCII)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -193,6 +220,7 @@ FILTERS: Final[Mapping[str, Any]] = {
     "zipped": lambda values, said: list(zip(values, said, strict=True)),
     "standing": lambda code: STANDINGS[code],
     "kind": lambda code: KINDS[code],
+    "role": lambda code: ROLES[code],
     "done": lambda code: DONE.get(code, code.replace("_", " ")),
 }
 WORDS: Final[Mapping[str, Any]] = {
@@ -203,5 +231,7 @@ WORDS: Final[Mapping[str, Any]] = {
     "SHOWN_ON_NEXT": SHOWN_ON_NEXT,
     "STANDINGS": STANDINGS,
     "KINDS": KINDS,
+    "DONE": DONE,
+    "ROLES": ROLES,
 }
 """What templates know by name."""
