@@ -182,7 +182,8 @@ def give(opened: Visits, user_id: str = "pat-producer") -> str:
     """Let an administrator give somebody a first password."""
     answer = opened.send("admin", f"/admin/users/{user_id}/password")
     assert answer.status_code == 200
-    return re.findall(r'value="([a-z2-9-]{23})" readonly', text_of(answer))[0]
+    (first,) = re.findall(r'value="([a-z2-9-]{23})" readonly', text_of(answer))
+    return str(first)
 
 
 def test_a_first_password_opens_nothing_until_it_is_changed(opened: Visits) -> None:
@@ -221,7 +222,7 @@ def test_a_weak_one_in_its_stead_is_refused_and_can_be_tried_again(opened: Visit
     for _ in range(tries.FREE["user"] + 1):
         answer = choose(opened, first, first if new == "the first one" else new)
         assert (answer.status_code, cookie_of(answer)) == (422, "")
-    assert "The new password" in text_of(answer)
+        assert "The new password" in text_of(answer)
     assert choose(opened, first).status_code == 303
 
 
@@ -229,14 +230,12 @@ def test_it_waits_a_week(opened: Visits) -> None:
     first = give(opened)
     with opened.store.noting() as connection:
         late = datetime.now(UTC) - timedelta(seconds=1)
-        connection.execute(
-            update(users).where(users.c.user_id == "pat-producer").values(first_password_until=late)
-        )
+        connection.execute(update(users).where(users.c.user_id == "pat-producer").values(first_password_until=late))
     assert sign_in(opened, first).status_code == choose(opened, first).status_code == 422
     with opened.store.reading() as connection:
         kept = people.first_password_until(connection, "pat-producer")
     assert kept
-    assert service.FIRST_PASSWORD == timedelta(days=7)
+    assert timedelta(days=7) == service.FIRST_PASSWORD
 
 
 def test_a_disabled_user_s_opens_nothing_and_says_the_same_as_a_wrong_one(opened: Visits) -> None:
