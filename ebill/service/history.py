@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -30,6 +30,8 @@ CONFIGURING: Final = frozenset(
     }
 )
 """What is done to a client, which whoever sees the client may know of."""
+SETTING: Final = frozenset({"put_client", "put_bill_account", "add_rule", "add_exception", "import_client"})
+"""What of that sets how the client is billed."""
 DECIDING: Final = frozenset({"grant", "withdraw", "access_granted", "access_declined"})
 """What is decided about who sees it, which is for its managers to know."""
 PIECE: Final = 1000
@@ -39,11 +41,11 @@ _OF_OTHERS: Final = ("token_id", "request_id")
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Which audit rows: about a client, by an actor, of an action, of UTC days `first` to `last`; the oldest first."""
+    """Which audit rows: about a client, by an actor, of some actions, of UTC days `first` to `last`."""
 
     client_id: str | None = None
     actor: str | None = None
-    action: str | None = None
+    only: Collection[str] | None = None
     first: date | None = None
     last: date | None = None
     newest: bool = False
@@ -75,17 +77,20 @@ def list_audit(
 ) -> dict[str, Any]:
     """Answer with at most `limit` audit rows, the oldest or the newest first, and the cursor of the next page.
 
+    `only` narrows them to some actions.
     An administrator reads all of them. Others read what they did themselves, and what was done to the clients that
     they see now; of that, who may see a client is for its managers alone. Numbers, hashes and tokens would tell of
     other rows and other people: `key` seals the cursors, which go by instants. Raises ClientNotFound and BadRequest.
     """
-    about, newest = orjson.dumps(["audit", user.user_id, asdict(sought)]), sought.newest
+    about, newest = orjson.dumps(["audit", user.user_id, asdict(sought)], default=sorted), sought.newest
     query = select(audit).where(*_audit_open_to(user))
     if sought.client_id is not None:
         access.see(connection, user, sought.client_id)
-    for column in ("client_id", "actor", "action"):
+    for column in ("client_id", "actor"):
         if (value := getattr(sought, column)) is not None:
             query = query.where(audit.c[column] == value)
+    if sought.only is not None:
+        query = query.where(audit.c.action.in_(sorted(sought.only)))
     if sought.first is not None:
         query = query.where(audit.c.at >= datetime.combine(sought.first, time(), UTC))
     if sought.last is not None:

@@ -106,7 +106,9 @@ def list_audit(asked: Signed) -> Given:
     """
     sought = dict(asked.query)
     limit, cursor = sought.pop("limit"), sought.pop("cursor")
-    page = history.list_audit(asked.connection, asked.user, limit, cursor, asked.seal, history.Sought(**sought))
+    only = (sought.pop("action"),) if "action" in sought else None
+    rows = history.Sought(**sought, only=only)
+    page = history.list_audit(asked.connection, asked.user, limit, cursor, asked.seal, rows)
     return Given(page, headers=next_page(page["next_cursor"]))
 
 

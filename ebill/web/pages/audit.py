@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ebill.grammar import Day, Strict, Word
@@ -38,7 +39,7 @@ def audit_page(look: Look) -> Shown:
     """Show the audit."""
     query = dict(look.query)
     cursor = query.pop("cursor")
-    page = history.list_audit(look.connection, look.user, PAGE, cursor, look.seal, Sought(**query, newest=True))
+    page = history.list_audit(look.connection, look.user, PAGE, cursor, look.seal, _sought(query))
     filters = _written(query)
     rows = [{**row, "differences": differences(row["before"], row["after"])} for row in page["data"]]
     values = {
@@ -53,7 +54,7 @@ def audit_page(look: Look) -> Shown:
 
 def audit_file(look: Look) -> Later:
     """Give all of the audit that the page would, as CSV."""
-    sought = Sought(**look.query, newest=True)
+    sought = _sought(look.query)
     history.list_audit(look.connection, look.user, 1, None, look.seal, sought)
 
     def finish(reading: Reading) -> File:
@@ -61,6 +62,11 @@ def audit_file(look: Look) -> Later:
         return File(listed.as_csv(Line, rows), "text/csv; charset=utf-8", "audit.csv")
 
     return Later(finish)
+
+
+def _sought(query: Mapping[str, Any]) -> Sought:
+    only = (query["action"],) if "action" in query else None
+    return Sought(**{name: value for name, value in query.items() if name != "action"}, only=only, newest=True)
 
 
 def _written(query: dict[str, Any]) -> dict[str, str]:

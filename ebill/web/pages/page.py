@@ -121,8 +121,9 @@ class Page:
 
     `query` is the schema its query is read by. `again` shows a form that was sent once more, with what was wrong with
     it, once all that it began is undone; without it, what was wrong is a page of its own. `before` makes what takes
-    long, such as a hash, before the transaction begins in which the form counts. `itself` says that the view of a
-    public page does all of it, sessions included: it is given nothing but the pages' own workings.
+    long, such as a hash, before the transaction begins in which the form counts. `steady` says that what the view
+    gives, a template and its values, depends on nothing but `door.Key`, and may be kept. `itself` says that the view of
+    a public page does all of it, sessions included: it is given nothing but the pages' own workings.
     """
 
     method: Literal["GET", "POST"]
@@ -132,6 +133,7 @@ class Page:
     query: type[Schema] | None = None
     again: Again | None = None
     before: Callable[[Ready], Any] | None = None
+    steady: bool = False
     itself: bool = False
 
     @property
