@@ -1,6 +1,6 @@
 """A small identity provider of OpenID Connect on loopback, with keys of its own, that can be told to misbehave.
 
-It speaks HTTP and signs for real; nothing of ours is in it. What it says is its `says`, to be changed by a test.
+It speaks HTTP and signs for real; nothing of ours is in it.
 """
 
 import base64
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -18,12 +19,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-CLIENT_ID, CLIENT_SECRET = "ebill-of-the-tests", "a secret of twenty-six letters"[:26].replace(" ", "-")
+CLIENT_ID, CLIENT_SECRET = "ebill-of-the-tests", "a-secret-of-the-tests-alone"
 KEY, OTHER_KEY = (RSAKey.generate_key(2048, {"kid": kid, "use": "sig"}) for kid in ("first", "second"))
 
 
 class Provider:
-    """What the provider does; `claims`, `header`, `key` and `answer` are what a test may change about it."""
+    """What the provider does, all of which a test may change; a claim that is a timedelta is so far from now."""
 
     def __init__(self) -> None:
         self.issuer = ""
@@ -74,7 +75,11 @@ class Provider:
             "nonce": asked["nonce"],
             **self.claims,
         }
-        claims = {name: value for name, value in claims.items() if value is not None}
+        claims = {
+            name: now + int(value.total_seconds()) if isinstance(value, timedelta) else value
+            for name, value in claims.items()
+            if value is not None
+        }
         written = self.signs(self.header, claims)
         return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": written, **self.token}
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from requests import Session
 from werkzeug.test import TestResponse
 
-from ebill import settings
+from ebill import oidc, settings
 from ebill.errors import SettingsRefused
 from ebill.service import sessions
 from ebill.store import people
@@ -187,6 +187,12 @@ def test_after_signing_in_one_is_at_a_page_of_ours(opened: Visits, provider: Pro
     assert answer.headers["Location"] == then
 
 
+def test_who_is_signed_in_already_goes_on_to_a_page_of_ours(opened: Visits) -> None:
+    for to, then in (("/me", "/me"), ("https://evil.example", "/home")):
+        answer = opened.look("producer", f"/sign-in/oidc?{urlencode({'next': to})}")
+        assert (answer.status_code, answer.headers["Location"]) == (303, then)
+
+
 def test_a_place_to_go_that_comes_back_with_the_browser_counts_for_nothing(opened: Visits, provider: Provider) -> None:
     address, cookie = begin(opened)
     back = provider.authorize(address) + "&next=https://evil.example&redirect_uri=https://evil.example"
@@ -251,6 +257,7 @@ def test_a_code_opens_one_session(opened: Visits, provider: Provider) -> None:
 def test_a_try_is_good_for_ten_minutes(opened: Visits, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     address, cookie = begin(opened)
     back = provider.authorize(address)
+    provider.claims = {"exp": timedelta(hours=1)}
     monkeypatch.setattr(pages, "datetime", later(pages.LASTS + timedelta(seconds=1)))
     assert is_refused(come_back(opened, back, cookie))
 
@@ -285,26 +292,27 @@ def altered(header: dict[str, Any], claims: dict[str, Any]) -> str:
     return f"{head}.{body}.{signature}"
 
 
-HOUR = 3600
+HOUR = timedelta(hours=1)
 
 
 WRONG: dict[str, dict[str, Any]] = {
     "another nonce": {"claims": {"nonce": "another"}},
     "no nonce": {"claims": {"nonce": None}},
     "another audience": {"claims": {"aud": "somebody-else"}},
+    "another audience, by way of us": {"claims": {"aud": "somebody-else", "azp": CLIENT_ID}},
     "no audience": {"claims": {"aud": None}},
     "two audiences": {"claims": {"aud": ["somebody-else", CLIENT_ID]}},
     "two audiences, for the other": {"claims": {"aud": ["somebody-else", CLIENT_ID], "azp": "somebody-else"}},
     "for another party": {"claims": {"azp": "somebody-else"}},
     "another issuer": {"claims": {"iss": "https://another.example"}},
     "no issuer": {"claims": {"iss": None}},
-    "expired": {"claims": {"exp": int(time.time()) - HOUR}},
+    "expired": {"claims": {"exp": -HOUR}},
     "for ever": {"claims": {"exp": None}},
     "expires in words": {"claims": {"exp": "soon"}},
     "expires at true": {"claims": {"exp": True}},
-    "of the future": {"claims": {"iat": int(time.time()) + HOUR}},
+    "of the future": {"claims": {"iat": HOUR}},
     "of no time": {"claims": {"iat": None}},
-    "not yet": {"claims": {"nbf": int(time.time()) + HOUR}},
+    "not yet": {"claims": {"nbf": HOUR}},
     "of another access token": {"claims": {"at_hash": "of-another-token"}},
     "no subject": {"claims": {"sub": None}},
     "an empty subject": {"claims": {"sub": ""}},
@@ -340,7 +348,8 @@ def test_an_id_token_that_is_not_right_in_everything_opens_nothing(
 RIGHT: dict[str, dict[str, Any]] = {
     "an audience in a list": {"claims": {"aud": [CLIENT_ID]}},
     "two audiences, for us": {"claims": {"aud": [CLIENT_ID, "somebody-else"], "azp": CLIENT_ID}},
-    "a clock that is late": {"claims": {"exp": int(time.time()) + 30, "iat": int(time.time()) + 30}},
+    "a clock that goes slow": {"claims": {"exp": timedelta(seconds=-10)}},
+    "a clock that goes fast": {"claims": {"iat": timedelta(seconds=30)}},
     "one key without a name": {"header": {"alg": "RS256"}},
     "another signature": {"header": {"alg": "PS256", "kid": "first"}},
     "the other of two keys": {"keys": [KEY, OTHER_KEY], "key": OTHER_KEY, "header": {"alg": "RS256", "kid": "second"}},
@@ -457,6 +466,25 @@ def test_an_answer_of_the_provider_that_is_none_opens_nothing(
     assert is_refused(found)
     assert "theirs" not in text_of(found)
     assert not any("elsewhere" in asked for asked in provider.asked)
+
+
+def test_an_answer_that_is_right_and_long_is_not_read_to_its_end(opened: Visits, provider: Provider) -> None:
+    provider.metadata = {"more": "x" * 300_000}
+    assert is_refused(opened.look("anyone", "/sign-in/oidc"))
+    provider.metadata = {"more": "x" * 200_000}
+    assert opened.look("anyone", "/sign-in/oidc").status_code == 303
+
+
+def test_no_request_leaves_for_another_origin(provider: Provider) -> None:
+    with Session() as session:
+        oidc._close(session, oidc._origin(provider.issuer))
+        for address in (
+            "http://127.0.0.1:1/keys",
+            "https://another.example/",
+            provider.issuer.replace("http", "https"),
+        ):
+            with pytest.raises(ValueError, match="another origin"):
+                session.get(address)
 
 
 def test_a_provider_that_is_not_there_is_told_in_the_same_page(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:

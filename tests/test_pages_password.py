@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from ebill import passwords
 from ebill.cli import main
 from ebill.service import people as service
+from ebill.service import sessions
 from ebill.store import people
 from ebill.store.audit import By
 from ebill.store.engine import Store
@@ -224,6 +225,14 @@ def test_a_weak_one_in_its_stead_is_refused_and_can_be_tried_again(opened: Visit
         assert (answer.status_code, cookie_of(answer)) == (422, "")
         assert "The new password" in text_of(answer)
     assert choose(opened, first).status_code == 303
+
+
+def test_no_session_begins_with_a_first_password_whoever_asks(opened: Visits) -> None:
+    give(opened)
+    with opened.store.writing(By("pat-producer", datetime.now(UTC))) as write:
+        kept = people.password_of(write.connection, "pat-producer")
+        assert kept
+        assert sessions.begin(write, "pat-producer", kept, None, None) is None
 
 
 def test_it_waits_a_week(opened: Visits) -> None:
