@@ -5,6 +5,7 @@ does whatever the browser complains of.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -116,11 +117,16 @@ def _fill(store: Store) -> dict[str, str]:
         account = Account(client_id="HOSTILE", account_id="MED", version=1, kind=HOSTILE, name=HOSTILE)
         clients.put_account(write.connection, account, "setup", now)
         people.grant(write.connection, demo.PRODUCER, "HOSTILE", "setup", now)
+        four = Client(client_id="FOUR", version=1, team_id="east", name="A client with four accounts", state="PA")
+        clients.put_client(write.connection, four, "setup", now)
+        for number in range(4):
+            account = Account(client_id="FOUR", account_id=f"A{number}", version=1, kind="medical", name="Medical")
+            clients.put_account(write.connection, account, "setup", now)
         admin = people.user(write.connection, demo.ADMIN)
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
         payments.record(write, book, admin, "C00001", "MED", paid)
-        sessions = {user: people.new_session(write.connection, user, now) for user in (demo.PRODUCER, demo.MANAGER)}
+        sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()
     return sessions
 
@@ -428,3 +434,12 @@ def test_a_client_s_year_prints_without_what_is_for_the_screen(chromium: Browser
         expect(page.locator("table.year")).to_be_visible()
         for hidden in ("header.bar", "footer", "details.pay"):
             expect(page.locator(hidden)).to_be_hidden()
+
+
+@pytest.mark.parametrize("sheet", ["Letter", "A4"])
+def test_a_client_s_year_with_four_accounts_is_one_sheet(chromium: Browser, served: Served, sheet: str) -> None:
+    with visit(chromium, served, 1280) as page:
+        come_in(page, served, demo.ADMIN)
+        page.goto("/clients/FOUR")
+        expect(page.locator("table.year")).to_have_count(4)
+        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format=sheet))) == 1
