@@ -359,7 +359,14 @@ def test_a_change_is_saved_as_the_api_saves_it_and_its_audit_row_is_shown(opened
     assert {**by_page, "recorded_at": None} == {**by_api, "recorded_at": None}
     page = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
     (notice,) = re.findall(r'<section class="notice good" id="saved".*?</section>', page, re.DOTALL)
-    for said in ("Entered a rule", "nora-north", "Agreed", "Letter", "9th of a month", "MAIN"):
+    for said in (
+        "Entered a rule",
+        "nora-north",
+        "Agreed",
+        'Who says so:</span> <b class="will"><bdi>Letter',
+        "9th of a month",
+        "MAIN",
+    ):
         assert said in notice
     assert 'id="saved"' not in text_of(opened.look("manager", OF_ACCOUNT_AT))
 
