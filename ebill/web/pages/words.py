@@ -73,6 +73,14 @@ _IN_SENTENCES: Final[Mapping[str, str]] = {
     "recommended_pay_by_date": "the recommended pay-by date",
     "safe_pay_by_date": "the safe pay-by date",
 }
+PARTS: Final[Mapping[str, str]] = {
+    **RULES,
+    **{str(name): said for name, said in DATES.items()},
+    "cite": "Who says so",
+    "since": "From coverage month",
+    "assumed": "Not confirmed yet",
+}
+"""The parts of a change, where their names do not say it."""
 STEPS: Final[Mapping[str, str]] = {"roll": "business days", "exception": "an exception", "floor": "a floor"}
 TIMELINESS: Final[Mapping[str, str]] = {
     "on_time": "On time: on or before the due date",
@@ -290,6 +298,15 @@ def next_month(now: datetime) -> str:
     return f"{year}-{number + 1:02d}"
 
 
+def part(name: str) -> str:
+    """Say which part of a change something is.
+
+    >>> part("generation"), part("due_date"), part("cite"), part("bills_here_since")
+    ('Generated', 'Due', 'Who says so', 'Bills here since')
+    """
+    return PARTS.get(name) or name.replace("_", " ").capitalize()
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Say how many.
 
@@ -318,6 +335,7 @@ FILTERS: Final[Mapping[str, Any]] = {
     "hazard": hazard,
     "whence": whence,
     "counted": counted,
+    "part": part,
     "done": lambda code: DONE.get(code, code.replace("_", " ")),
 }
 WORDS: Final[Mapping[str, Any]] = {
