@@ -7,7 +7,8 @@
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
-- `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
+- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`, `admin`, `audit`  the pages themselves
+- `paging`, `differences`  long lists, and what a change made different
 - `timeline`   an account's open invoices, drawn to scale
 - `access_requests`  asking for clients, and deciding on that
 - `importing`  a file of clients: tried, shown, and imported only as it was shown
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import js_lib_htmx
 from flask import Flask, Response, g, request, send_from_directory
@@ -36,6 +37,8 @@ from ebill.errors import Refusal
 from ebill.web import problems
 from ebill.web.pages import (
     access_requests,
+    admin,
+    audit,
     calculator,
     clients,
     configure,
@@ -44,6 +47,7 @@ from ebill.web.pages import (
     home,
     importing,
     me,
+    oidc,
     rule_form,
     settings_form,
     sign_in,
@@ -54,9 +58,13 @@ from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
 
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
 PAGES: Final[Sequence[Page]] = (
     *calculator.PAGES,
     *sign_in.PAGES,
+    *oidc.PAGES,
     *home.PAGES,
     *clients.PAGES,
     *configure.PAGES,
@@ -66,6 +74,8 @@ PAGES: Final[Sequence[Page]] = (
     *access_requests.PAGES,
     *importing.PAGES,
     *me.PAGES,
+    *admin.PAGES,
+    *audit.PAGES,
 )
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
@@ -78,9 +88,9 @@ _ENDPOINTS: Final = frozenset(page.endpoint for page in PAGES)
 _NOT_PAGES: Final = ("/v1/", "/docs/", "/static/", "/openapi.json", "/livez", "/readyz", "/metrics")
 
 
-def register(app: Flask, signed: SignedIn) -> None:
-    """Add the pages to an application."""
-    at = Door(signed)
+def register(app: Flask, signed: SignedIn, provider: Provider | None) -> None:
+    """Add the pages to an application; with an identity provider, where there is one."""
+    at = Door(signed, provider)
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)

@@ -10,7 +10,7 @@ from ebill import access
 from ebill.errors import Refusal, shown
 from ebill.grammar import Choice, Strict
 from ebill.service import people, waiting
-from ebill.web.pages.fields import shown_at
+from ebill.web.pages.fields import parted, shown_at
 from ebill.web.pages.page import Look, Moved, Page, Send, Shown
 from ebill.web.reading import refuse_unknown
 
@@ -20,7 +20,6 @@ MOST: Final = 200
 LATEST: Final = 20
 """Requests, and decisions, that are shown of all there were."""
 _PICK: Final = re.compile(r"pick\.([0-9A-Za-z-]{1,32})\.([0-9A-Za-z-]{1,32})", re.ASCII)
-_PARTED: Final = re.compile(r"[\s,;]+")
 
 
 class AccessSchema(Strict):
@@ -38,7 +37,7 @@ def access_requests_page(look: Look) -> Shown:
 def ask_access(sent: Send) -> Moved:
     """Ask for clients."""
     refuse_unknown(sent.form, ("client_ids", "reason"))
-    body: dict[str, Any] = {"client_ids": _ids(sent.form.get("client_ids", ""))}
+    body: dict[str, Any] = {"client_ids": parted(sent.form.get("client_ids", ""))}
     body |= {"reason": sent.form["reason"]} if "reason" in sent.form else {}
     people.request_access(sent.write, sent.user, body)
     return Moved(f"{AT}#yours")
@@ -50,15 +49,6 @@ def decide_requests(sent: Send) -> Moved:
     refuse_unknown([name for name in sent.form if not _PICK.fullmatch(name)], ("decision", "reason"))
     waiting.decide(sent.write, sent.user, picked, sent.form.get("decision"), sent.form.get("reason"))
     return Moved(f"{AT}#decided")
-
-
-def _ids(text: str) -> list[str]:
-    r"""Give the ids of a text, one a line or with commas between.
-
-    >>> _ids("C1, C2\r\nC3;C1")
-    ['C1', 'C2', 'C3', 'C1']
-    """
-    return [part for part in _PARTED.split(text) if part]
 
 
 def _picked(form: Mapping[str, str]) -> dict[str, list[str]]:
@@ -98,7 +88,7 @@ def _page(look: Look, query: Mapping[str, Any], form: Mapping[str, str] | None =
 
 def _ask_again(look: Look, form: Mapping[str, str], refusal: Refusal) -> Shown:
     """Show the form to ask once more; an id that is none is named as it was written."""
-    ids = _ids(form.get("client_ids", ""))
+    ids = parted(form.get("client_ids", ""))
     bad = [
         ids[int(place[1])] for fault in refusal.faults if (place := re.fullmatch(r"/client_ids/(\d+)", fault.pointer))
     ]
