@@ -59,6 +59,7 @@ class Store:
         self.engine = _engine(database_url)
         self._url = database_url
         self._turn = threading.Lock()
+        self._spare: list[tuple[Any, Glance]] = []
 
     @property
     def is_sqlite(self) -> bool:
@@ -78,15 +79,50 @@ class Store:
 
     @contextmanager
     def glancing(self) -> Iterator[Glance]:
-        """Ask small questions fast, each in a transaction of its own."""
+        """Ask small questions fast, each in a transaction of its own.
+
+        On SQLite it is a connection of its own, given to one at a time: to take one from the pool takes as long as to
+        ask, and what it remembers stays with it. It is let go after an error.
+        """
         with _refusing():
             try:
-                with closing(self.engine.raw_connection()) as pooled:
-                    yield Glance(self.engine.dialect, pooled.driver_connection)
+                if not self.is_sqlite:
+                    with closing(self.engine.raw_connection()) as pooled:
+                        yield Glance(self.engine.dialect, pooled.driver_connection)
+                    return
+                with self._spared() as glance:
+                    yield glance
             except self.engine.dialect.loaded_dbapi.OperationalError as error:
                 if _is_mistake(error):
                     raise
                 raise StoreUnavailable from error
+
+    @contextmanager
+    def _spared(self) -> Iterator[Glance]:
+        try:
+            driver, glance = self._spare.pop()
+        except IndexError:
+            driver = self._detached()
+            glance = Glance(self.engine.dialect, driver)
+        is_good = True
+        try:
+            yield glance
+        except sqlite3.Error:
+            is_good = False
+            raise
+        finally:
+            if is_good:
+                self._spare.append((driver, glance))
+            else:
+                driver.close()
+
+    def _detached(self) -> Any:
+        """Give a connection to SQLite that the pool has made and does not want back; it cannot write."""
+        pooled = self.engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        pooled.detach()
+        driver.execute("PRAGMA query_only = ON")
+        return driver
 
     @contextmanager
     def writing(self, by: By, clock: Callable[[], datetime] | None = None) -> Iterator[Writing]:
@@ -172,6 +208,8 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        while self._spare:
+            self._spare.pop()[0].close()
         self.engine.dispose()
 
     @contextmanager
