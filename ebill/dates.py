@@ -34,6 +34,7 @@ WEEKDAYS: Final = get_args(Weekday)
 FIRST_MONTH: Final = np.datetime64("2000-01", "M")
 LAST_MONTH: Final = np.datetime64("2099-12", "M")
 """The supported coverage months, both inclusive."""
+_FIRST, _LAST = str(FIRST_MONTH), str(LAST_MONTH)
 MONTHS: Final = tuple(f"{year}-{month:02}" for year in range(2000, 2102) for month in range(1, 13))
 """How months are written, by their number from the first supported one; two years further than is supported."""
 FIRST_DAY: Final = date(2000, 1, 1)
@@ -71,10 +72,9 @@ def as_month(text: str) -> np.datetime64:
     """
     if not _MONTH.fullmatch(text) or not text.isascii():
         raise ValueError("a coverage month is written YYYY-MM, such as 2026-08")
-    month = np.datetime64(text, "M")
-    if not FIRST_MONTH <= month <= LAST_MONTH:
+    if not _FIRST <= text <= _LAST:
         raise ValueError(f"coverage months from {FIRST_MONTH} to {LAST_MONTH} are supported")
-    return month
+    return np.datetime64(text, "M")
 
 
 def months_from(first: np.datetime64, count: int) -> Months:

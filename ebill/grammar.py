@@ -18,10 +18,11 @@ from typing import Any, ClassVar, Final, cast
 from zoneinfo import available_timezones
 
 import numpy as np
-from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, LAST_MONTH, ROLLS, WEEKDAYS, as_month
 from ebill.errors import Fault, did_you_mean, pointer
+from ebill.plainly import NotPlain, Plain
 from ebill.rules import (
     CalendarName,
     DayOfMonth,
@@ -59,8 +60,10 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-class Strict(Schema):
+class Strict(Plain):
     """A table of known keys: an unknown one is refused, with the nearest known one."""
+
+    about_keys = frozenset({"refuse_unknown"})
 
     class Meta:
         """Keys beyond `fields` are refused by `refuse_unknown`, which knows their neighbours."""
@@ -369,6 +372,13 @@ class OneOf(fields.Field[Rule]):
             raise ValidationError(near or f"must have one of {self._keys}")
         return cast(Rule, self.kinds[named[0]].load(value))
 
+    def plainly(self, value: Any) -> Rule:
+        """Read a rule in which nothing is wrong, or raise NotPlain: see `ebill.plainly`."""
+        named = [schema for key, schema in self.kinds.items() if key in value] if type(value) is dict else []
+        if len(named) != 1:
+            raise NotPlain
+        return cast(Rule, named[0].plainly(value))
+
     @property
     def _keys(self) -> str:
         return ", ".join(self.kinds)
@@ -394,6 +404,10 @@ class Floor(OneOf):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Rule:
         return GraceFloor(cast(Any, super()._deserialize(value, attr, data)))
+
+    def plainly(self, value: Any) -> Rule:
+        """Read a floor as `OneOf.plainly`."""
+        return GraceFloor(cast(Any, super().plainly(value)))
 
 
 class RulesSchema(Strict):

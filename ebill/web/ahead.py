@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from flask import request
 
 from ebill.service.forms import ID
+from ebill.web import reading
 from ebill.web.fence import Application, Environ
-from ebill.web.reading import LARGEST, refuse_ambiguous
 from ebill.web.routes import Route
 
 HOSTS_MOST: Final = 100
@@ -59,8 +59,8 @@ class Hosts:
         self.known: set[str] = set()
 
     def __call__(self) -> None:
-        """Let a request in, or raise as `refuse_ambiguous`."""
-        refuse_ambiguous()
+        """Let a request in, or raise as `reading.refuse_ambiguous`."""
+        reading.refuse_ambiguous()
         if len(self.known) < HOSTS_MOST:
             self.known.add(request.environ.get("HTTP_HOST", ""))
 
@@ -100,7 +100,7 @@ def refuse_as_before(environ: Environ) -> None:
 def _rewound(environ: Environ) -> bool:
     """Read a body whole, so that it can be read again; a large one, or one of unknown length, is left for later."""
     length = environ.get("CONTENT_LENGTH", "")
-    if environ.get("HTTP_TRANSFER_ENCODING") or not _LENGTH.fullmatch(length) or int(length) > LARGEST:
+    if environ.get("HTTP_TRANSFER_ENCODING") or not _LENGTH.fullmatch(length) or int(length) > reading.LARGEST:
         return False
     stream, left, blocks = environ["wsgi.input"], int(length), []
     while left and (block := stream.read(left)):
