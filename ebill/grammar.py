@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import cache
 from itertools import islice, zip_longest
+from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 from zoneinfo import available_timezones
 
 import numpy as np
+import tzdata
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, LAST_MONTH, ROLLS, WEEKDAYS, as_month
@@ -220,11 +222,18 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
+@cache
+def _shipped_zones() -> frozenset[str]:
+    """Give those that `tzdata` lists, in a hundredth of the time that it takes to look for all."""
+    listed = Path(tzdata.__file__).with_name("zones").read_text("utf-8").split()
+    return frozenset(listed) - {"Factory", "localtime"}
+
+
 class Zone(fields.Field[Timezone]):
     """The IANA name of a time zone."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Timezone:
-        if type(value) is not str or value not in zones():
+        if type(value) is not str or (value not in _shipped_zones() and value not in zones()):
             hint = did_you_mean(value, zones()) if type(value) is str and value.isascii() else ""
             raise ValidationError(f"must be the name of a time zone, such as America/New_York{hint}")
         return Timezone(value)

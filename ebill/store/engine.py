@@ -7,6 +7,7 @@ databases; what is acknowledged is on disk.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -14,16 +15,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Transaction,
+    column,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
@@ -43,6 +52,10 @@ IDLE_SECONDS: Final = 60
 NO_STORE: Final = "A store is sqlite:///FILE (sqlite:////var/lib/ebill/ebill.db) or postgresql://USER@HOST/DATABASE."
 _WRITERS: Final = 0x6542_696C
 """The number of PostgreSQL's advisory lock that writers take turns on ("eBil")."""
+_REVISION: Final = re.compile(r'^revision(?:: str)? = "(\w+)"', re.MULTILINE)
+_DOWN_REVISION: Final = re.compile(r'^down_revision(?:: [\w |]+)? = "(\w+)"', re.MULTILINE)
+_VERSIONS: Final = table("alembic_version", column("version_num"))
+"""Where Alembic keeps the revision."""
 _OLDEST_SQLITE: Final = (3, 37)
 """The first with STRICT tables."""
 
@@ -159,6 +172,9 @@ class Store:
 
     def upgrade(self) -> None:
         """Bring the tables up to date, all in one transaction. Raises StoreRefused where they are newer than this."""
+        from alembic import command  # a quarter of a second, and most starts find the tables up to date
+        from alembic.util import CommandError
+
         engine = _engine(self._url, lock_seconds=UPGRADE_SECONDS, statement_seconds=0)
         config = _alembic()
         config.attributes["engine"] = engine
@@ -173,14 +189,14 @@ class Store:
     def is_current(self) -> bool:
         """Tell whether the tables are up to date."""
         with self.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() == self._newest
+            return _revision(connection) == newest_revision()
 
     def is_empty(self) -> bool:
         """Tell whether there is no table at all. To look makes no file."""
         if self.is_sqlite and not Path(str(self.engine.url.database)).exists():
             return True
         with self.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() is None
+            return _revision(connection) is None
 
     def make_ready(self) -> None:
         """Make the tables of an empty store. Raises StoreRefused for a store of another release."""
@@ -230,10 +246,6 @@ class Store:
         finally:
             self._turn.release()
 
-    @cached_property
-    def _newest(self) -> str | None:
-        return ScriptDirectory.from_config(_alembic()).get_current_head()
-
 
 class Writing:
     """One write under way: its connection, its instant, and its audit."""
@@ -266,7 +278,28 @@ def take_turn(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
 
 
-def _alembic() -> Config:
+@cache
+def newest_revision() -> str:
+    """Give the revision of the newest migration, which is the one that no other is made from.
+
+    It is read from the text of each; to have Alembic look takes a quarter of a second.
+    """
+    texts = [file.read_text("utf-8") for file in (MIGRATIONS / "versions").glob("*.py")]
+    each, before = (set(pattern.findall("\n".join(texts))) for pattern in (_REVISION, _DOWN_REVISION))
+    (newest,) = each - before
+    return str(newest)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Give the revision of the tables, or None where there are none."""
+    if not inspect(connection).has_table(_VERSIONS.name):
+        return None
+    return connection.scalar(select(_VERSIONS.c.version_num))
+
+
+def _alembic() -> Any:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
