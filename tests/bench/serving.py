@@ -182,8 +182,8 @@ def requests_over(port: int, count: int, requests: Sequence[Sent]) -> Action:
     return send
 
 
-def receive(connection: socket.socket, status: int) -> None:
-    """Read one answer, which must have this status."""
+def receive(connection: socket.socket, status: int) -> bytes:
+    """Read one answer, which must have this status, and give its body."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(65536)
@@ -191,7 +191,8 @@ def receive(connection: socket.socket, status: int) -> None:
     if not top.startswith(f"HTTP/1.1 {status}".encode()):
         raise RuntimeError(top.decode())
     if status == HTTPStatus.NOT_MODIFIED:
-        return
+        return b""
     length = int(top.lower().split(b"content-length:")[1].split(b"\r\n")[0])
     while len(body) < length:
         body += connection.recv(65536)
+    return body
