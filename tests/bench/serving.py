@@ -43,7 +43,7 @@ ANSWER = "EBILL_BENCH_ANSWER"
 SERVERS = {
     "granian": "granian --interface {interface} --factory {threads} --no-access-log --log-level error "
     "--host 127.0.0.1 --port {port} {target}",
-    "gunicorn gthread": "gunicorn --worker-class gthread --threads 4 --log-level error "
+    "gunicorn gthread": "gunicorn --worker-class gthread --threads 4 --keep-alive 75 --log-level error "
     "--bind 127.0.0.1:{port} {target}()",
     "gunicorn sync": "gunicorn --worker-class sync --log-level error --bind 127.0.0.1:{port} {target}()",
     "waitress": "waitress --threads 4 --host 127.0.0.1 --port {port} --call {target}",
@@ -156,43 +156,74 @@ def served(
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def connected(port: int) -> socket.socket:
+    """Open a connection that waits for nothing."""
+    connection = socket.create_connection(("127.0.0.1", port), 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def requests_over(port: int, count: int, requests: Sequence[Sent]) -> Action:
-    """Make an action that sends requests over kept connections, as many under way at once: the server never idles."""
+    """Make an action that sends requests over kept connections, as many under way at once: the server never idles.
+
+    A server that keeps no connection is given a new one for each request.
+    """
     turns = itertools.cycle([(sent.over_http(), sent.status) for sent in requests])
-    connections = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(AT_ONCE)]
-    for connection in connections:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connections: dict[int, socket.socket] = {}
+    statuses: dict[int, int] = {}
+
+    def ask(place: int) -> None:
+        written, statuses[place] = next(turns)
+        if place not in connections:
+            connections[place] = connected(port)
+        connections[place].sendall(written)
 
     def send() -> None:
-        statuses = []
-        for connection in connections:
-            written, status = next(turns)
-            connection.sendall(written)
-            statuses.append(status)
+        for place in range(AT_ONCE):
+            ask(place)
         for sent in range(AT_ONCE, count + AT_ONCE):
             place = sent % AT_ONCE
-            receive(connections[place], statuses[place])
+            if not receive(connections[place], statuses[place]).is_kept:
+                connections.pop(place).close()
             if sent < count:
-                written, statuses[place] = next(turns)
-                connections[place].sendall(written)
+                ask(place)
 
     return send
 
 
-def receive(connection: socket.socket, status: int) -> bytes:
-    """Read one answer, which must have this status, and give its body."""
+class Received(NamedTuple):
+    """An answer's body, and whether the server keeps the connection."""
+
+    body: bytes
+    is_kept: bool
+
+
+def receive(connection: socket.socket, status: int) -> Received:
+    """Read one answer, which must have this status."""
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
+        received += _some(connection)
     top, _, body = received.partition(b"\r\n\r\n")
     if not top.startswith(f"HTTP/1.1 {status}".encode()):
         raise RuntimeError(top.decode())
+    head = top.lower()
+    is_kept = b"connection: close" not in head
     if status == HTTPStatus.NOT_MODIFIED:
-        return b""
-    length = int(top.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        return Received(b"", is_kept)
+    length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
     while len(body) < length:
-        body += connection.recv(65536)
-    return body
+        body += _some(connection)
+    return Received(body, is_kept)
+
+
+def _some(connection: socket.socket) -> bytes:
+    found = connection.recv(65536)
+    if not found:
+        raise ConnectionError
+    return found
