@@ -28,6 +28,7 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `passwords`  how they are kept and checked, and which are refused
 - `settings`   settings that more than one door reads
 - `sending`    how a message leaves: by mail, or as a signed request
+- `oidc`       what is asked of an identity provider, and what its word is worth
 - `access`     who may see and do what: the one place where it is decided
 - `service`    what people ask, one function each
 - `cli`, `web` the doors

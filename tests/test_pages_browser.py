@@ -6,6 +6,7 @@ does whatever the browser complains of.
 
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -26,11 +27,13 @@ from ebill.store import clients, people
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
+from ebill.store.people import User
 from tests.shell import ENVIRONMENT
 from tests.world import book_file
 
 CHROMIUM = "/usr/bin/chromium"
 WORD = "seven green bicycles"
+NOBODY = "nobody-in-particular"
 HOSTILE = "</title><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{7*7}}"
 WIDTHS = [360, 1280]
 MONTH = datetime.now(UTC).strftime("%Y-%m")
@@ -52,6 +55,16 @@ PAGES = [
     f"/clients/C00001?account=MED&month={MONTH}&pay_on={MONTH}-03&pay_at=18:30",
     "/me",
     "/nowhere",
+]
+ADMIN_PAGES = [
+    "/admin/users",
+    "/admin/users?q=nobody-of-this-name",
+    "/admin/new-user",
+    f"/admin/users/{demo.PRODUCER}",
+    f"/admin/users/{demo.MANAGER}",
+    "/admin/teams",
+    "/audit",
+    "/audit?actor=nobody",
 ]
 
 CHANGE = "way=day_of_month&day_of_month=5&since=2028-03&cite=Letter"
@@ -82,6 +95,16 @@ class Served(NamedTuple):
 
     url: str
     sessions: dict[str, str]
+    file: Path
+
+    def renew(self, user_id: str) -> str:
+        """Begin another session, in place of one that has ended."""
+        store, now = Store(f"sqlite:///{self.file}"), datetime.now(UTC)
+        with store.writing(By("setup", now)) as write:
+            cookie = people.new_session(write.connection, user_id, now)
+            write.audit("setup")
+        store.close()
+        return cookie
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +125,7 @@ def served(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         try:
             assert server.stdout is not None
             list(takewhile(lambda line: line != "Ctrl-C ends it.\n", server.stdout))
-            yield Served(f"http://127.0.0.1:{port}", sessions)
+            yield Served(f"http://127.0.0.1:{port}", sessions, file)
         finally:
             server.terminate()
 
@@ -126,6 +149,7 @@ def _fill(store: Store) -> dict[str, str]:
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
         payments.record(write, book, admin, "C00001", "MED", paid)
+        people.add_user(write.connection, User(NOBODY, "N", "producer", "PA", 1, frozenset(), frozenset()), now)
         sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()
     return sessions
@@ -333,6 +357,76 @@ def test_one_s_own_page(page: Page) -> None:
     expect(page).to_have_title("Sign in · eBill")
 
 
+def test_a_new_producer_from_an_administrator_s_form_to_their_own_password(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    user_id = f"nia-{secrets.token_hex(4)}"
+    page.goto("/admin/users")
+    page.get_by_role("link", name="New user").click()
+    page.get_by_label("User id").fill(user_id)
+    page.get_by_label("Name", exact=True).fill("Nia New")
+    page.get_by_label("State", exact=True).select_option("NY")
+    page.get_by_role("button", name="Make the user").click()
+    expect(page.get_by_label("General agency administrator")).to_be_checked()
+    expect(page.get_by_label("Agency reports")).not_to_be_checked()
+    page.get_by_label("Grant clients, by their ids").fill("C00001, C00002")
+    page.get_by_role("button", name="Grant them").click()
+    expect(page.locator("section", has=page.locator("#grants")).locator("tbody tr")).to_have_count(2)
+    page.get_by_role("button", name="Withdraw C00002").click()
+    page.get_by_role("button", name="Give a first password").click()
+    first = page.get_by_label("First password").input_value()
+    page.get_by_role("link", name="Back to the user").click()
+    expect(page.locator("section", has=page.locator("#password"))).to_contain_text("to be changed")
+    page.get_by_role("button", name="Sign out").click()
+    served.sessions[demo.ADMIN] = served.renew(demo.ADMIN)
+    page.get_by_label("User id").fill(user_id)
+    page.get_by_label("Password", exact=True).fill(first)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
+    page.get_by_label("The password you were given").fill(first)
+    page.get_by_label("A password of your own").fill("nine yellow submarines")
+    page.get_by_role("button", name="Keep it and sign in").click()
+    expect(page).to_have_title("Home · eBill")
+    page.goto("/me")
+    page.get_by_text("Change the password", exact=True).click()
+    page.get_by_label("The one you have").fill("nine yellow submarines")
+    page.get_by_label("The new one").fill("ten purple locomotives")
+    page.get_by_role("button", name="Change it").click()
+    expect(page.get_by_role("status")).to_contain_text("Your password is changed")
+
+
+def test_a_user_who_was_changed_meanwhile_is_shown_again(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    path = f"/admin/users/{demo.PRODUCER}"
+    page.goto(path)
+    other = page.context.new_page()
+    other.goto(path)
+    name = f"Sample producer {secrets.token_hex(2)}"
+    other.get_by_label("Name", exact=True).fill(name)
+    other.get_by_role("button", name="Keep the changes").click()
+    expect(other.get_by_role("status")).to_contain_text("is changed")
+    page.get_by_label("Name", exact=True).fill("Sample producer")
+    page.get_by_role("button", name="Keep the changes").click()
+    expect(page.get_by_role("alert").last).to_contain_text(name)
+    page.get_by_role("button", name="Keep the changes").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Sample producer")
+    page.get_by_role("link", name="Audit").click()
+    page.get_by_label("What", exact=True).select_option("put_user")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("table.audit tbody tr").first).to_contain_text(name)
+
+
+def test_a_team_is_made_and_renamed(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    page.goto("/admin/teams")
+    team_id = f"t-{secrets.token_hex(4)}"
+    page.get_by_label("Team id").fill(team_id)
+    page.get_by_label("Name", exact=True).fill("West")
+    page.get_by_role("button", name="Make the team").click()
+    page.get_by_label(f"Name of team {team_id}").fill("Far West")
+    page.get_by_role("button", name=f"Rename team {team_id}").click()
+    expect(page.get_by_label(f"Name of team {team_id}")).to_have_value("Far West")
+
+
 def test_a_hostile_name_is_text_and_runs_nothing(page: Page, served: Served) -> None:
     come_in(page, served)
     come_in(page, served, demo.MANAGER)
@@ -392,14 +486,39 @@ def test_everybody_can_use_every_page(chromium: Browser, served: Served, width: 
     with visit(chromium, served, width, color_scheme=scheme) as page:
         page.goto(PAGES[0])
         found += _violations(page, PAGES[0])
-        for path in [*PAGES[1:], *MANAGER_PAGES]:
-            come_in(page, served, demo.MANAGER if path in MANAGER_PAGES else demo.PRODUCER)
-            page.goto(path)
-            page.evaluate(OPEN_DETAILS)
-            found += _violations(page, path)
-            if not is_within(page):
-                found.append(f"{path}: wider than {width} px")
+        come_in(page, served)
+        found += _troubles(page, PAGES[1:], width)
+        come_in(page, served, demo.MANAGER)
+        found += _troubles(page, MANAGER_PAGES, width)
     assert found == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_everybody_can_use_the_pages_of_administrators(
+    chromium: Browser, served: Served, width: int, scheme: str
+) -> None:
+    with visit(chromium, served, width, color_scheme=scheme) as page:
+        come_in(page, served, demo.ADMIN)
+        found = _troubles(page, ADMIN_PAGES, width)
+        page.goto(f"/admin/users/{demo.PRODUCER}")
+        page.get_by_label("Grant clients, by their ids").fill("C00001 NOBODY-1")
+        page.get_by_role("button", name="Grant them").click()
+        found += _violations(page, "a refused grant")
+        page.goto(f"/admin/users/{NOBODY}")
+        page.get_by_role("button", name="Give a first password").click()
+        found += _violations(page, "a first password")
+    assert found == []
+
+
+def _troubles(page: Page, paths: list[str], width: int) -> list[str]:
+    found = []
+    for path in paths:
+        page.goto(path)
+        page.evaluate(OPEN_DETAILS)
+        found += _violations(page, path)
+        if not is_within(page):
+            found.append(f"{path}: wider than {width} px")
+    return found
 
 
 def _violations(page: Page, path: str) -> list[str]:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
@@ -54,6 +54,9 @@ from ebill.web.routes import Asked, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady, quarter
 
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
 ROUTES: Final[Sequence[Route]] = (
     *api.ROUTES,
     *clients.ROUTES,
@@ -69,13 +72,13 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     """Make the application.
 
     It does not start without a rule book (BookRefused) or without its store (StoreRefused, StoreUnavailable), nor with
-    a setting that cannot be meant (SettingRefused). An empty store is made ready; one of an older release is left as it
-    is.
+    settings that cannot be meant (SettingRefused, SettingsRefused). An empty store is made ready; one of an older
+    release is left as it is.
 
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
-    address by which others reach the service; unset: as each request came).
+    address by which others reach the service; unset: as each request came), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
     sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
@@ -121,9 +124,18 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
         )
     app.wsgi_app = Fence(ahead.Ahead(app.wsgi_app, hosts, doors))  # type: ignore[method-assign]
     docs.register(app, file, store, _document())
-    pages.register(app, signed)
+    pages.register(app, signed, _provider())
     refuse_undeclared(app)
     return app
+
+
+def _provider() -> Provider | None:
+    told = settings.oidc()
+    if told is None:
+        return None
+    from ebill.oidc import Provider  # takes a quarter of a second, and most do without
+
+    return Provider(told)
 
 
 @cache

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.bench import calculate, deadlines, imports, previews, ratios, rows, schedules, servers, start
+from tests.bench import calculate, deadlines, homes, imports, previews, ratios, rows, schedules, servers, start
 from tests.bench.measuring import Ratio
 
 PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "preview": previews.previews,
     "import": imports.imports_of_many,
     "deadline_list": deadlines.deadline_list,
+    "home": homes.home,
 }
 
 

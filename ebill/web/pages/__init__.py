@@ -7,7 +7,8 @@
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
-- `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
+- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`, `admin`, `audit`  the pages themselves
+- `paging`, `differences`  long lists, and what a change made different
 - `timeline`   an account's open invoices, drawn to scale
 - `configure`  what is set for a client or a bill account, and the list of clients
 - `changing`   a change as a form: tried as it is typed, saved as it was shown
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import js_lib_htmx
 from flask import Flask, Response, g, request, send_from_directory
@@ -32,6 +33,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from ebill.errors import Refusal
 from ebill.web import problems
 from ebill.web.pages import (
+    admin,
+    audit,
     calculator,
     clients,
     configure,
@@ -39,6 +42,7 @@ from ebill.web.pages import (
     exception_form,
     home,
     me,
+    oidc,
     rule_form,
     settings_form,
     sign_in,
@@ -49,9 +53,13 @@ from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
 
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
 PAGES: Final[Sequence[Page]] = (
     *calculator.PAGES,
     *sign_in.PAGES,
+    *oidc.PAGES,
     *home.PAGES,
     *clients.PAGES,
     *configure.PAGES,
@@ -59,6 +67,8 @@ PAGES: Final[Sequence[Page]] = (
     *exception_form.PAGES,
     *settings_form.PAGES,
     *me.PAGES,
+    *admin.PAGES,
+    *audit.PAGES,
 )
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
@@ -71,9 +81,9 @@ _ENDPOINTS: Final = frozenset(page.endpoint for page in PAGES)
 _NOT_PAGES: Final = ("/v1/", "/docs/", "/static/", "/openapi.json", "/livez", "/readyz", "/metrics")
 
 
-def register(app: Flask, signed: SignedIn) -> None:
-    """Add the pages to an application."""
-    at = Door(signed)
+def register(app: Flask, signed: SignedIn, provider: Provider | None) -> None:
+    """Add the pages to an application; with an identity provider, where there is one."""
+    at = Door(signed, provider)
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)

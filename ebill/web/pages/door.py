@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from flask import Response, g, redirect, render_template, request
@@ -27,6 +27,7 @@ from ebill.errors import (
     InvalidInput,
     Refusal,
     StoreUnavailable,
+    TeamNotFound,
     TooLarge,
     TooManyTries,
     Unauthenticated,
@@ -43,12 +44,15 @@ from ebill.web import reading
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
-from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown
+from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown
 from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
 from ebill.web.signed import SignedIn
 from ebill.web.steady import Steady, quarter
+
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -62,16 +66,18 @@ HEADERS: Final = {
     "Vary": "Cookie, Accept-Encoding, Sec-Fetch-Site",
 }
 """With `no-referrer`, a browser would call the origin of our own forms `null`; see `cookies.refuse_forged`."""
-MENDABLE: Final = frozenset({409, 412, 422})
+MENDABLE: Final = frozenset({409, 412, 422, 429})
 """What a form can be sent again with; all else is no matter of what it says."""
 LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
 _ID: Final = "[A-Za-z0-9-]{1,32}"
+_NOT_FOUND: Final = {**NOT_FOUND, "team_id": TeamNotFound}
 _CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
 _NEXT: Final = re.compile(
-    rf"/(home|month|me|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    rf"/(home|month|me|audit|admin/(users(/{_ID})?|new-user|teams)"
+    rf"|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
     r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
     re.ASCII,
 )
@@ -91,7 +97,8 @@ View = Callable[..., Response]
 class Door:
     """The views of the pages, with what they answer from."""
 
-    def __init__(self, signed: SignedIn) -> None:
+    def __init__(self, signed: SignedIn, provider: Provider | None) -> None:
+        self.provider = provider
         self.store, self.books, self.seal = signed.store, signed.books, signed.seal
         self.tries = Tries()
         self.steady: Steady[Shown] = Steady()
@@ -154,18 +161,18 @@ class Door:
             query = _read(page.query, given())
             by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
             try:
+                made = page.before(self._ready(user, path, form)) if page.before else None
                 with self.store.writing(by, lambda: datetime.now(UTC)) as write:
                     now = write.at
                     user = self._admit(write.connection, page, path, cookie, now)
-                    found = page.view(
-                        Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
-                    )
+                    look = (book, now, user, write.connection, path, query, self.seal, cookie)
+                    found = page.view(Send(*look, write=write, form=form, made=made))
             except Refusal as refusal:
                 if page.again is None or status_of(type(refusal)) not in MENDABLE:
                     raise
                 return self._again(page, page.again, path, query, form, refusal)
             answered = respond(found)
-            if not self._is_in(cookie):
+            if not (isinstance(found, Moved) and found.cookie) and not self._is_in(cookie):
                 cookies.take(answered)
             return answered
 
@@ -181,7 +188,11 @@ class Door:
             look = Look(self.books.book, now, user, connection, path, query, self.seal, cookie)
             found = again(look, form, refusal)
         shown = found.finish(self.store.reading) if isinstance(found, Later) else found
-        return respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
+        answer = respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
+        return _waiting(answer, refusal)
+
+    def _ready(self, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
+        return Ready(user, path, form, self.store.reading, self.tries, request.remote_addr or "")
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:
@@ -195,7 +206,7 @@ class Door:
         self._known(user, cookie)
         for name, value in path.items():
             if not forms.ID.fullmatch(value):
-                raise NOT_FOUND[name]
+                raise _NOT_FOUND[name]
         return user
 
     def _known(self, user: User, cookie: str) -> None:
@@ -262,7 +273,10 @@ def next_of(text: str) -> str:
 def respond(found: Shown | File | Moved) -> Response:
     """Write what a view gives."""
     if isinstance(found, Moved):
-        return moved(found.to)
+        answer = moved(found.to)
+        if found.cookie:
+            cookies.give(answer, found.cookie)
+        return answer
     if isinstance(found, File):
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{found.name}"'}
         return Response(found.body, headers=headers, content_type=found.content_type)
@@ -300,10 +314,15 @@ def refused(refusal: Refusal) -> Response:
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
+    if status == 503:
+        answer.headers["Retry-After"] = "1"
+    return _waiting(answer, refusal)
+
+
+def _waiting(answer: Response, refusal: Refusal) -> Response:
+    """Say with an answer how long to wait, where that is why it is a refusal."""
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)
-    elif status == 503:
-        answer.headers["Retry-After"] = "1"
     return answer
 
 
