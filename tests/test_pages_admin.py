@@ -23,6 +23,8 @@ from tests.visits import Visits, text_of, visits
 from tests.world import ACME, AT, MARK, UNKNOWN, USERS, ZENITH
 
 PAT = "/admin/users/pat-producer"
+EARLY = "0001-01-01T00:00:00+14:00"
+"""An instant that no other zone has a date for."""
 FORM = {"name": "Pat", "state": "PA", "version": "1", "entitlement_client_administration": "yes"}
 HOSTILE = ["<script>alert(1)</script>", '" onmouseover="alert(1)', "{{7*7}}", "</textarea></title><img src=x>"]
 
@@ -543,6 +545,8 @@ def test_a_cursor_holds_for_its_reader_and_filters_alone(opened: Visits) -> None
         (None, None, []),
         (None, "Text with a T", [("", None, "Text with a T")]),
         (None, {"name": "<b>"}, [("name", None, "&lt;b&gt;")]),
+        (None, {"name": EARLY}, [("name", None, EARLY)]),
+        (None, {"paid_at": "2026-08-01"}, [("paid at", None, "Sat Aug 1, 2026")]),
     ],
     ids=str,
 )
@@ -560,6 +564,14 @@ def test_no_more_differences_are_shown_than_can_be_read() -> None:
 
 
 # Hostile text
+
+
+@pytest.mark.parametrize("name", [EARLY, "9999-12-31T23:59:59-14:00", "2026-08-01T10:00:00+02:00"])
+def test_a_name_that_looks_like_an_instant_is_a_name_in_the_audit(opened: Visits, name: str) -> None:
+    assert opened.send("admin", "/admin/teams/north", {"name": name}).status_code == 303
+    answer = opened.look("admin", "/audit")
+    assert answer.status_code == 200
+    assert name in text_of(answer)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
