@@ -7,7 +7,9 @@ The map, from the bottom up; a module imports only from those above it in this l
 
 - `errors`     every way we refuse
 - `places`     where in a TOML text each key stands
+- `bound`      the house's own calendar, computed beforehand
 - `dates`      day arithmetic and business-day calendars, for one day or for many
+- `plainly`    tables are read fast where nothing is wrong with them
 - `rules`      a rule: an immutable value that applies itself and says itself
 - `grammar`    how rules are written: the one strict reader behind every door
 - `posting`    what a payment date means

@@ -16,13 +16,16 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.bench import calculate, deadlines, homes, imports, previews, ratios, rows, schedules
+from tests.bench import calculate, deadlines, homes, imports, previews, ratios, rows, schedules, servers, start
 from tests.bench.measuring import Ratio
 
 PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "many_rows": partial(rows.many_rows, 60),
     "many_rule_sets": partial(rows.many_rows, 5_000),
     "over_http": calculate.over_http,
+    "servers": servers.servers,
+    "fastapi": servers.fastapi,
+    "start": start.start,
     "one_month": calculate.one_month,
     "client_schedule": schedules.client_schedule,
     "preview": previews.previews,
