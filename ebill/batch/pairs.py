@@ -8,17 +8,27 @@ are taken from it row by row, in chunks that stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
+from ebill.errors import Refusal
 from ebill.rulebook import Life, RuleBook, Scope
 from ebill.schedule import DATE_NAMES, DateName, Schedule
 
-Reason = Literal["ok", "not_billed", "outside_calendar", "no_rule_in_force", "month_not_supported"]
+Reason = Literal[
+    "ok",
+    "not_billed",
+    "outside_calendar",
+    "no_rule_in_force",
+    "month_not_supported",
+    "day_not_supported",
+    "refused",
+]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""Why a row has no dates. `refused`: the rules of its scope are, in whatever month, and `RuleBook.life` says why."""
 CHUNK: Final = 1 << 16
 
 Codes = npt.NDArray[np.uint8]
@@ -36,38 +46,82 @@ class Table(NamedTuple):
     reason: Codes
 
 
+class Pairs(NamedTuple):
+    """The dates of all pairs of a scope and a month, `width` months from `first`: what is worth doing once per pair.
+
+    The columns, of shape (scopes x width + 1,), have the months of the first scope, then those of the second, and so
+    on; the last pair is that of any month beyond these. `reason` is an index into `REASONS` as in a `Table`. `refused`
+    has the refusal of each scope that has one, by its number.
+    """
+
+    first: np.datetime64
+    width: int
+    columns: Mapping[DateName, Days]
+    reason: Codes
+    refused: Mapping[int, Refusal]
+
+    def numbers(self, which: Indexes, months: Months) -> Indexes:
+        """Give the number of each row's pair: coverage month `months[i]` of scope `which[i]`.
+
+        Raises IndexError for a row of no scope, ValueError for columns of another shape, and TypeError for those of
+        another type: days taken for months would give dates, and wrong ones.
+        """
+        if months.dtype != MONTH:
+            raise TypeError(f"`months` are datetime64[M], not {months.dtype}")
+        which = numbered(which, months, (len(self.reason) - 1) // self.width)
+        place = (months - self.first).astype(np.int64)  # a month that is NaT is far before
+        return np.where((place >= 0) & (place < self.width), which * self.width + place, len(self.reason) - 1)
+
+    def take(self, numbers: Indexes) -> Table:
+        """Give the dates of rows by the numbers of their pairs."""
+        return Table({name: take(days, numbers) for name, days in self.columns.items()}, take(self.reason, numbers))
+
+
 def schedule(book: RuleBook, scopes: Sequence[Scope], which: Indexes, months: Months) -> Table:
     """Give the dates of many rows: row i is coverage month `months[i]` of an account with scope `scopes[which[i]]`.
 
     `which` are whole numbers, `months` datetime64[M], both of shape (rows,). A row that has no dates gets a reason and
-    stops no other. Raises what `RuleBook.life` raises for a scope that breaks the rules, IndexError for a row of no
-    scope, ValueError for columns of another shape, and TypeError for those of another type: days taken for months
-    would give dates, and wrong ones.
+    stops no other. Raises what `Pairs.numbers` raises.
     """
-    if months.dtype != MONTH:
-        raise TypeError(f"`months` are datetime64[M], not {months.dtype}")
+    supported = months[(months >= FIRST_MONTH) & (months <= LAST_MONTH)] if months.dtype == MONTH else ()
+    first, last = (min(supported), max(supported)) if len(supported) else (FIRST_MONTH, FIRST_MONTH)
+    table = pairs(book, scopes, first, int((last - first).astype(int)) + 1)
+    return table.take(table.numbers(which, months))
+
+
+def pairs(book: RuleBook, scopes: Sequence[Scope], first: np.datetime64, width: int) -> Pairs:
+    """Give the dates of `width` supported months from `first` of each scope, and why there are none."""
+    windows = []
+    refused: dict[int, Refusal] = {}
+    for number, scope in enumerate(scopes):
+        try:
+            windows.append(_window(book.life(scope), first, width))
+        except Refusal as refusal:
+            refused[number] = refusal
+            windows.append(_none(width, "refused"))
+    windows.append(_none(1, "month_not_supported"))
+    columns = {name: np.concatenate([days[name] for days, _ in windows]) for name in DATE_NAMES}
+    return Pairs(first, width, columns, np.concatenate([reason for _, reason in windows]), refused)
+
+
+def numbered(which: Indexes, beside: npt.NDArray[Any], count: int) -> Indexes:
+    """Give the numbers of scopes, checked: one for each row of the column beside them, of so many scopes."""
     if which.dtype.kind not in "iu":
         raise TypeError(f"`which` are whole numbers, not {which.dtype}")
-    if months.ndim != 1 or which.shape != months.shape:
-        raise ValueError(f"`which` and `months` are one column each, not of shapes {which.shape} and {months.shape}")
-    which = which.astype(np.intp, casting="safe")  # small whole numbers would overflow below
-    if len(which) and not 0 <= which.min() <= which.max() < len(scopes):
-        raise IndexError(f"`which` must be from 0 to {len(scopes) - 1}")
-    supported = (months >= FIRST_MONTH) & (months <= LAST_MONTH)
-    if not supported.any():
-        return _none(len(months))
-    first, last = months[supported].min(), months[supported].max()
-    width = int((last - first).astype(int)) + 1
-    lives = [_window(book.life(scope), first, width) for scope in scopes]
-    reasons = np.concatenate([reason for _, reason in lives])
-    pair = which * width + np.where(supported, months - first, 0).astype(np.intp)
-    reason = np.where(supported, reasons[pair], np.uint8(REASONS.index("month_not_supported")))
-    names = lives[0][0]
-    columns = {name: _take(np.concatenate([days[name] for days, _ in lives]), pair) for name in names}
-    if not supported.all():
-        for column in columns.values():
-            column[~supported] = NO_DAY
-    return Table(columns, reason)
+    if beside.ndim != 1 or which.shape != beside.shape:
+        raise ValueError(f"`which` and what stands beside it are one column each, not {which.shape} and {beside.shape}")
+    which = which.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
+    if len(which) and not 0 <= which.min() <= which.max() < count:
+        raise IndexError(f"`which` must be from 0 to {count - 1}")
+    return which
+
+
+def take(table: npt.NDArray[Any], numbers: Indexes) -> npt.NDArray[Any]:
+    """Give what stands in a table at each number, which must be one of its own."""
+    taken = np.empty(len(numbers), table.dtype)
+    for begin in range(0, len(numbers), CHUNK):
+        np.take(table, numbers[begin : begin + CHUNK], out=taken[begin : begin + CHUNK], mode="clip")
+    return taken
 
 
 def _window(life: Life, first: np.datetime64, width: int) -> tuple[dict[DateName, Days], Codes]:
@@ -92,13 +146,6 @@ def _reasons(dates: Schedule, rows: slice) -> Codes:
     return np.where(dates.billed[rows], unknown, REASONS.index("not_billed")).astype(np.uint8)
 
 
-def _take(table: Days, pair: Indexes) -> Days:
-    taken = np.empty(len(pair), DAY)
-    for begin in range(0, len(pair), CHUNK):
-        np.take(table, pair[begin : begin + CHUNK], out=taken[begin : begin + CHUNK], mode="clip")
-    return taken
-
-
-def _none(count: int) -> Table:
+def _none(count: int, reason: Reason) -> tuple[dict[DateName, Days], Codes]:
     columns: dict[DateName, Days] = {name: np.full(count, NO_DAY, DAY) for name in DATE_NAMES}
-    return Table(columns, np.full(count, REASONS.index("month_not_supported"), np.uint8))
+    return columns, np.full(count, REASONS.index(reason), np.uint8)
