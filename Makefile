@@ -35,7 +35,7 @@ everywhere: .venv/.test ## all tests again, on either side of the date line and 
 browser: .venv/.test ## the pages in a real browser, which is Debian's chromium
 	$(PYTEST) tests/test_pages_browser.py $(ARGS)
 
-bench: .venv/.test ## how long things take
+bench: .venv/.test ## how long things take (ARGS=one_month: a part; ARGS=--keep: keep its ratios)
 	.venv/bin/python -m tests.bench $(ARGS)
 
 mutants: .venv/.test ## plant faults and list those that no test sees (ARGS=ebill/dates.py: in one module)

@@ -3,6 +3,7 @@
 - `page`       how a page is declared, what its view is given and gives
 - `door`       what goes around every page: who looks, whether they may, how a refusal looks
 - `cookies`    the cookie of a session, and how a form proves where it came from
+- `packed`     pages and files made smaller on their way
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
@@ -29,6 +30,7 @@ from ebill.errors import Refusal
 from ebill.web import problems
 from ebill.web.pages import calculator, clients, door, home, me, sign_in
 from ebill.web.pages.door import Door
+from ebill.web.pages.packed import can_unpack, pack
 from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
@@ -64,7 +66,14 @@ def register(app: Flask, signed: SignedIn) -> None:
     def static_file(name: str) -> Response:
         if name not in ASSETS:
             raise NotFound
-        return send_from_directory(ASSETS[name], name)
+        answer = send_from_directory(ASSETS[name], name, conditional=False)
+        answer.vary.add("Accept-Encoding")
+        if can_unpack(request):
+            answer.direct_passthrough = False
+            pack(answer)
+            answer.set_etag(f"{answer.get_etag()[0]}-gzip")
+        answer.make_conditional(request)
+        return answer
 
     app.register_error_handler(Refusal, lambda error: door.refused(error) if _is_page() else problems.refuse(error))
     app.register_error_handler(HTTPException, lambda error: _http(error) if _is_page() else problems.http(error))

@@ -190,7 +190,7 @@ def _near(found: Mapping[str, Any]) -> dict[str, str | None]:
 _FIRST_YEAR: Final = 2000
 
 PAGES: Final = (
-    Page(method="GET", path="/home", allows="read_client", view=home, query=HomeSchema),
+    Page(method="GET", path="/home", allows="read_client", view=home, query=HomeSchema, steady=True),
     Page(method="GET", path="/deadlines.csv", allows="read_client", view=home_file, query=FileSchema),
-    Page(method="GET", path="/month", allows="read_client", view=month, query=MonthSchema),
+    Page(method="GET", path="/month", allows="read_client", view=month, query=MonthSchema, steady=True),
 )
