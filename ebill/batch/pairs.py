@@ -1,8 +1,8 @@
 """The same rules over columns: the dates of many (account, month) rows at once.
 
 What an account's dates are depends on its scope (state, product, own rules) and the month alone. So the table of
-distinct (scope, month) pairs is laid out once, from the very schedules that answer for one account, and the columns
-are taken from it row by row, in chunks that stay in the processor's cache.
+distinct (scope, month) pairs is laid out once, by the very rules that answer for one account, and the columns are
+taken from it row by row, in chunks that stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.groups import Group, Scopes
 from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
 from ebill.errors import Refusal
-from ebill.rulebook import Life, RuleBook, Scope
-from ebill.schedule import DATE_NAMES, DateName, Schedule
+from ebill.rulebook import RuleBook, Scope
+from ebill.schedule import DATE_NAMES, DateName
 
 Reason = Literal[
     "ok",
@@ -91,17 +92,26 @@ def schedule(book: RuleBook, scopes: Sequence[Scope], which: Indexes, months: Mo
 
 def pairs(book: RuleBook, scopes: Sequence[Scope], first: np.datetime64, width: int) -> Pairs:
     """Give the dates of `width` supported months from `first` of each scope, and why there are none."""
-    windows = []
+    many = Scopes(book, scopes)
+    columns: dict[DateName, Days] = {name: np.full(len(scopes) * width + 1, NO_DAY, DAY) for name in DATE_NAMES}
+    reason = np.full(len(scopes) * width + 1, REASONS.index("refused"), np.uint8)
+    reason[-1] = REASONS.index("month_not_supported")
+    in_rows = reason[:-1].reshape(len(scopes), width)
+    for group in many.groups(first, width):
+        why = in_rows[group.scopes] = _reasons(group, width)
+        for name, trail in group.dates.trails.items():
+            days = np.where(why, NO_DAY, trail.days[..., :width])
+            columns[name][:-1].reshape(len(scopes), width)[group.scopes] = days
     refused: dict[int, Refusal] = {}
-    for number, scope in enumerate(scopes):
+    for number in sorted(many.doubtful):
         try:
-            windows.append(_window(book.life(scope), first, width))
+            book.life(scopes[number])
         except Refusal as refusal:
             refused[number] = refusal
-            windows.append(_none(width, "refused"))
-    windows.append(_none(1, "month_not_supported"))
-    columns = {name: np.concatenate([days[name] for days, _ in windows]) for name in DATE_NAMES}
-    return Pairs(first, width, columns, np.concatenate([reason for _, reason in windows]), refused)
+            in_rows[number] = REASONS.index("refused")
+            for column in columns.values():
+                column[number * width : (number + 1) * width] = NO_DAY
+    return Pairs(first, width, columns, reason, refused)
 
 
 def numbered(which: Indexes, beside: npt.NDArray[Any], count: int) -> Indexes:
@@ -124,28 +134,17 @@ def take(table: npt.NDArray[Any], numbers: Indexes) -> npt.NDArray[Any]:
     return taken
 
 
-def _window(life: Life, first: np.datetime64, width: int) -> tuple[dict[DateName, Days], Codes]:
-    """Give the columns and reasons of `width` months from `first`, NaT wherever there is a reason."""
-    dates = life.schedule
-    before = min(width, max(0, -dates.row(first)))
-    rows = slice(dates.row(first) + before, dates.row(first) + width)
-    reason = np.full(width, REASONS.index("no_rule_in_force"), np.uint8)
-    reason[before:] = _reasons(dates, rows)
-    wrong = reason != 0
-    columns: dict[DateName, Days] = {}
-    for name, trail in dates.trails.items():
-        days = np.full(width, NO_DAY, DAY)
-        days[before:] = trail.days[rows]
-        days[wrong] = NO_DAY
-        columns[name] = days
-    return columns, reason
-
-
-def _reasons(dates: Schedule, rows: slice) -> Codes:
-    unknown = np.where(dates.unknown[rows], REASONS.index("outside_calendar"), 0)
-    return np.where(dates.billed[rows], unknown, REASONS.index("not_billed")).astype(np.uint8)
-
-
-def _none(count: int, reason: Reason) -> tuple[dict[DateName, Days], Codes]:
-    columns: dict[DateName, Days] = {name: np.full(count, NO_DAY, DAY) for name in DATE_NAMES}
-    return columns, np.full(count, REASONS.index(reason), np.uint8)
+def _reasons(group: Group, width: int) -> Codes:
+    """Give why each scope of a group has no dates in each month, shape (scopes, months)."""
+    has_next, billed = group.dates.has_next[..., :width], group.billed[..., :width]
+    shape = len(group.scopes), width
+    unknown = np.zeros(shape, bool)
+    for name, trail in group.dates.trails.items():
+        is_unknown = np.isnat(trail.days[..., :width])
+        if is_unknown.any():
+            unknown |= is_unknown & (has_next if name == "next_generation_date" else billed)
+    reason = np.where(unknown, REASONS.index("outside_calendar"), 0).astype(np.uint8)
+    reason[~np.broadcast_to(billed, shape)] = REASONS.index("not_billed")
+    if (group.begins > 0).any():
+        reason[np.arange(width) < group.begins[:, None]] = REASONS.index("no_rule_in_force")
+    return reason
