@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -278,7 +279,22 @@ def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(shared: Visits)
 
 
 @pytest.mark.parametrize(
-    "to", ["/home", "/home?show=grace&state=PA", "/month?month=2026-08", "/me", f"/clients/{ACME}?from=2026-08"]
+    "to",
+    [
+        "/home",
+        "/home?show=grace&state=PA",
+        "/month?month=2026-08",
+        "/me",
+        "/clients",
+        "/clients?q=acme",
+        f"/clients/{ACME}?from=2026-08",
+        f"/clients/{ACME}/configure",
+        f"/clients/{ACME}/configure/rule?kind=grace&way=days&days=45&since=2027-01",
+        f"/clients/{ACME}/configure/new-account",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/exception",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/settings",
+        "/new-client",
+    ],
 )
 def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str) -> None:
     sent_on = shared.look("anyone", to).headers["Location"]
@@ -305,6 +321,9 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str)
         "/home#//evil",
         "/home?x=//evil.example/",
         "/clients/a/b",
+        "/clients/a/configure/b",
+        "/clients/a/bill-accounts/b",
+        "/clients/a/bill-accounts/../configure",
         "/clients/../me",
         "/homer",
         "/home@evil.example",
@@ -441,7 +460,17 @@ def test_sessions_are_listed_and_ended(opened: Visits) -> None:
 
 # what every page has
 
-PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month", "/me", f"/clients/{ACME}", "/nowhere"]
+PATHS = [
+    "/",
+    "/calculator?state=PA&from=2026-08",
+    "/sign-in",
+    "/home",
+    "/month",
+    "/me",
+    "/clients",
+    f"/clients/{ACME}",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -499,6 +528,30 @@ def test_a_file_that_is_still_the_same_is_not_sent_again(shared: Visits, encodin
     assert (again.status_code, again.data) == (304, b"")
     other = shared.look("anyone", "/static/pages.css", {"If-None-Match": '"another"', **headers})
     assert other.status_code == 200
+
+
+def test_a_list_goes_on_over_midnight(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebill.web.pages.home.PAGE", 1)
+    late, later = (datetime(2026, 11, 26, *at, tzinfo=UTC) for at in ((4, 50), (5, 10)))
+    with opened.store.writing(By("setup", late)) as write:
+        opened.sessions["late"] = people.new_session(write.connection, "pat-producer", late)
+        write.audit("setup")
+    monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: late))
+    first = opened.look("late", "/home?show=grace")
+    (link,) = re.findall(r'class="button" href="([^"]*)"', first.text)
+    monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: later))
+    second = opened.look("late", unescape(link))
+    today = opened.look("late", "/home?show=grace")
+    accounts = [re.findall(rf"/clients/{ACME}#(\w+)", answer.text) for answer in (first, second, today)]
+    assert accounts == [["COBRA"], ["MAIN"], ["COBRA"]]
+    assert "6 days" in text_of(first)
+    assert all("5 days" in text_of(answer) for answer in (second, today))
+
+
+@pytest.mark.parametrize("on", ["9999-12-31", "1999-12-31", "soon"])
+def test_a_list_begins_on_no_day_that_is_not_supported(shared: Visits, on: str) -> None:
+    answer = shared.look("producer", f"/home?show=grace&on={on}")
+    assert (answer.status_code, "must be a date" in text_of(answer)) == (422, True)
 
 
 # kept pages

@@ -68,7 +68,13 @@ LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
-_NEXT: Final = re.compile(r"/(home|month|me|clients/[A-Za-z0-9-]{1,32})(\?[A-Za-z0-9_.=&%+-]{0,500})?", re.ASCII)
+_ID: Final = "[A-Za-z0-9-]{1,32}"
+_CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
+_NEXT: Final = re.compile(
+    rf"/(home|month|me|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
+    re.ASCII,
+)
 SENTENCES: Final[Mapping[str, str]] = {
     "client_not_found": (
         "No client of this id is open to you. If you look after this client, ask its client management team for access."
