@@ -10,7 +10,7 @@ import pytest
 
 from ebill import questions, service
 from ebill.batch import pairs
-from ebill.batch.pairs import CHUNK, REASONS
+from ebill.batch.columns import CHUNK, REASONS
 from ebill.dates import DAY
 from ebill.errors import (
     BelowFloor,
@@ -240,7 +240,7 @@ def test_rows_in_another_order_are_the_same_rows_in_that_order() -> None:
 
 
 def test_rows_are_whole_at_the_edges_of_a_chunk() -> None:
-    assert CHUNK == 65_536
+    assert CHUNK == 32_768
     for count in (1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1):
         which = np.arange(count) % len(SCOPES)
         index = (np.arange(count) * 7) % COUNT

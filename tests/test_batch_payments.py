@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ebill.batch import payments
-from ebill.batch.pairs import REASONS
+from ebill.batch.columns import REASONS
 from ebill.batch.payments import POSTING_NAMES
 from ebill.dates import DAY
 from ebill.errors import DatesOutOfOrder, UnknownState

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ebill.batch import pairs
+from ebill.batch.columns import REASONS
 from ebill.batch.groups import Scopes
-from ebill.batch.pairs import REASONS
 from ebill.dates import DAY, FIRST_MONTH, library_calendar, months_from
 from ebill.errors import DatesOutOfOrder, Refusal
 from ebill.rulebook import Life, Row, RuleBook, Scope, Section

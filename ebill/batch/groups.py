@@ -99,7 +99,10 @@ class Fixed(NamedTuple):
 
 
 class Scopes:
-    """The scopes of many accounts as a rule book has them; `doubtful` are the numbers of those it may refuse."""
+    """The scopes of many accounts as a rule book has them, read once for all that is asked of them.
+
+    `doubtful` are the numbers of those that the book may refuse.
+    """
 
     def __init__(self, book: RuleBook, scopes: Sequence[Scope]) -> None:
         self.scopes = scopes
@@ -118,6 +121,16 @@ class Scopes:
             self._doubt_fixed(pattern)
         self._doubt_order("generation")
         self._doubt_order("grace")
+
+    def refused(self, book: RuleBook) -> dict[int, Refusal]:
+        """Give the refusal of each scope that has one, by its number."""
+        refused: dict[int, Refusal] = {}
+        for number in sorted(self.doubtful):
+            try:
+                book.life(self.scopes[number])
+            except Refusal as refusal:
+                refused[number] = refusal
+        return refused
 
     # Reading
 

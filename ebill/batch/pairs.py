@@ -7,33 +7,18 @@ taken from it row by row, in chunks that stay in the processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.columns import REASONS, Codes, Indexes, numbered, refuse_other, span_of, taken
 from ebill.batch.groups import Group, Scopes
 from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook, Scope
 from ebill.schedule import DATE_NAMES, DateName
-
-Reason = Literal[
-    "ok",
-    "not_billed",
-    "outside_calendar",
-    "no_rule_in_force",
-    "month_not_supported",
-    "day_not_supported",
-    "refused",
-]
-REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
-"""Why a row has no dates. `refused`: the rules of its scope are, in whatever month, and `RuleBook.life` says why."""
-CHUNK: Final = 1 << 16
-
-Codes = npt.NDArray[np.uint8]
-Indexes = npt.NDArray[np.intp]
 
 
 class Table(NamedTuple):
@@ -67,15 +52,40 @@ class Pairs(NamedTuple):
         Raises IndexError for a row of no scope, ValueError for columns of another shape, and TypeError for those of
         another type: days taken for months would give dates, and wrong ones.
         """
-        if months.dtype != MONTH:
-            raise TypeError(f"`months` are datetime64[M], not {months.dtype}")
-        which = numbered(which, months, (len(self.reason) - 1) // self.width)
-        place = (months - self.first).astype(np.int64)  # a month that is NaT is far before
-        return np.where((place >= 0) & (place < self.width), which * self.width + place, len(self.reason) - 1)
+        return self._finder(which, months)(slice(None))
 
     def take(self, numbers: Indexes) -> Table:
         """Give the dates of rows by the numbers of their pairs."""
-        return Table({name: take(days, numbers) for name, days in self.columns.items()}, take(self.reason, numbers))
+        return self._taken(len(numbers), lambda rows: numbers[rows])
+
+    def rows(self, which: Indexes, months: Months) -> Table:
+        """Give the dates of rows: what `take` gives of their `numbers`, which are never all there at once."""
+        numbers = self._finder(which, months)
+        return self._taken(len(months), numbers)
+
+    def _finder(self, which: Indexes, months: Months) -> Callable[[slice], Indexes]:
+        refuse_other("months", months, MONTH)
+        which = numbered(which, months, (len(self.reason) - 1) // self.width)
+        places, width, beyond = months.view(np.int64), self.width, len(self.reason) - 1
+        first = int(self.first.astype(np.int64))
+        # A month that is NaT is far before all others.
+        is_within = not len(places) or (first <= places.min() and places.max() < first + width)
+
+        def numbers(rows: slice) -> Indexes:
+            found = which[rows] * width
+            found += places[rows]
+            found -= first
+            if not is_within:
+                found[(places[rows] < first) | (places[rows] >= first + width)] = beyond
+            return found
+
+        return numbers
+
+    def _taken(self, count: int, numbers: Callable[[slice], Indexes]) -> Table:
+        tables: dict[str, npt.NDArray[Any]] = {"reason": self.reason}
+        tables.update(self.columns.items())
+        columns = taken(tables, count, numbers)
+        return Table({name: columns[name] for name in DATE_NAMES}, columns["reason"])
 
 
 def schedule(book: RuleBook, scopes: Sequence[Scope], which: Indexes, months: Months) -> Table:
@@ -84,54 +94,35 @@ def schedule(book: RuleBook, scopes: Sequence[Scope], which: Indexes, months: Mo
     `which` are whole numbers, `months` datetime64[M], both of shape (rows,). A row that has no dates gets a reason and
     stops no other. Raises what `Pairs.numbers` raises.
     """
-    supported = months[(months >= FIRST_MONTH) & (months <= LAST_MONTH)] if months.dtype == MONTH else ()
-    first, last = (min(supported), max(supported)) if len(supported) else (FIRST_MONTH, FIRST_MONTH)
-    table = pairs(book, scopes, first, int((last - first).astype(int)) + 1)
-    return table.take(table.numbers(which, months))
+    refuse_other("months", months, MONTH)
+    supported = int(FIRST_MONTH.astype(np.int64)), int(LAST_MONTH.astype(np.int64))
+    first, last = span_of(months.view(np.int64), *supported) or (supported[0], supported[0])
+    table = pairs(book, scopes, np.datetime64(first, "M"), last - first + 1)
+    return table.rows(which, months)
 
 
-def pairs(book: RuleBook, scopes: Sequence[Scope], first: np.datetime64, width: int) -> Pairs:
-    """Give the dates of `width` supported months from `first` of each scope, and why there are none."""
-    many = Scopes(book, scopes)
-    columns: dict[DateName, Days] = {name: np.full(len(scopes) * width + 1, NO_DAY, DAY) for name in DATE_NAMES}
-    reason = np.full(len(scopes) * width + 1, REASONS.index("refused"), np.uint8)
+def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64, width: int) -> Pairs:
+    """Give the dates of `width` supported months from `first` of each scope, and why there are none.
+
+    Scopes are read first, which takes longer than their dates where they are many; `Scopes` have been read already.
+    """
+    many = scopes if isinstance(scopes, Scopes) else Scopes(book, scopes)
+    count = len(many.scopes)
+    columns: dict[DateName, Days] = {name: np.full(count * width + 1, NO_DAY, DAY) for name in DATE_NAMES}
+    reason = np.full(count * width + 1, REASONS.index("refused"), np.uint8)
     reason[-1] = REASONS.index("month_not_supported")
-    in_rows = reason[:-1].reshape(len(scopes), width)
+    in_rows = reason[:-1].reshape(count, width)
     for group in many.groups(first, width):
         why = in_rows[group.scopes] = _reasons(group, width)
         for name, trail in group.dates.trails.items():
             days = np.where(why, NO_DAY, trail.days[..., :width])
-            columns[name][:-1].reshape(len(scopes), width)[group.scopes] = days
-    refused: dict[int, Refusal] = {}
-    for number in sorted(many.doubtful):
-        try:
-            book.life(scopes[number])
-        except Refusal as refusal:
-            refused[number] = refusal
-            in_rows[number] = REASONS.index("refused")
-            for column in columns.values():
-                column[number * width : (number + 1) * width] = NO_DAY
+            columns[name][:-1].reshape(count, width)[group.scopes] = days
+    refused = many.refused(book)
+    for number in refused:
+        in_rows[number] = REASONS.index("refused")
+        for column in columns.values():
+            column[number * width : (number + 1) * width] = NO_DAY
     return Pairs(first, width, columns, reason, refused)
-
-
-def numbered(which: Indexes, beside: npt.NDArray[Any], count: int) -> Indexes:
-    """Give the numbers of scopes, checked: one for each row of the column beside them, of so many scopes."""
-    if which.dtype.kind not in "iu":
-        raise TypeError(f"`which` are whole numbers, not {which.dtype}")
-    if beside.ndim != 1 or which.shape != beside.shape:
-        raise ValueError(f"`which` and what stands beside it are one column each, not {which.shape} and {beside.shape}")
-    which = which.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
-    if len(which) and not 0 <= which.min() <= which.max() < count:
-        raise IndexError(f"`which` must be from 0 to {count - 1}")
-    return which
-
-
-def take(table: npt.NDArray[Any], numbers: Indexes) -> npt.NDArray[Any]:
-    """Give what stands in a table at each number, which must be one of its own."""
-    taken = np.empty(len(numbers), table.dtype)
-    for begin in range(0, len(numbers), CHUNK):
-        np.take(table, numbers[begin : begin + CHUNK], out=taken[begin : begin + CHUNK], mode="clip")
-    return taken
 
 
 def _reasons(group: Group, width: int) -> Codes:

@@ -6,13 +6,14 @@ of them is laid out once. Most accounts of a book share one rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from ebill.batch.pairs import REASONS, Codes, Indexes, Reason, numbered, take
+from ebill.batch.columns import REASONS, Codes, Indexes, Reason, numbered, refuse_other, taken
+from ebill.batch.groups import Scopes
 from ebill.dates import DAY, FIRST_DAY, FIRST_MONTH, LAST_DAY, NO_DAY, Calendar, Days, month_of
 from ebill.errors import Refusal
 from ebill.posting import posts, received
@@ -59,28 +60,58 @@ class Windows(NamedTuple):
         `minute` is the local wall time in minutes of the day, 0 to 1439, or below 0 for a bare date, which means before
         the cut-off, as None does for all. Raises as `Pairs.numbers` does.
         """
-        if paid_on.dtype != DAY:
-            raise TypeError(f"`paid_on` are datetime64[D], not {paid_on.dtype}")
-        which = numbered(which, paid_on, len(self.ways))
-        supported = (paid_on >= _FIRST) & (paid_on <= _LAST)
-        if self.ways.shape[1] == 1:
-            way = self.ways[:, 0][which]
-        else:
-            months = month_of(np.where(supported, paid_on, _FIRST)) - FIRST_MONTH
-            way = self.ways[which, months.astype(np.intp)]
-        numbers = way * _DAYS + np.where(supported, paid_on - _FIRST, 0).astype(np.intp)
-        if minute is not None:
-            if minute.dtype.kind not in "iu":
-                raise TypeError(f"`minute` are whole numbers, not {minute.dtype}")
-            if minute.shape != paid_on.shape:
-                raise ValueError(f"`minute` must have the shape {paid_on.shape}, not {minute.shape}")
-            numbers += (minute >= 0) & (minute >= self.cutoff[way])
-        numbers = np.where(way < 0, len(self.reason) - len(_NO_WAY) - 1 - way, numbers)
-        return np.where(supported, numbers, len(self.reason) - 1)
+        return self._finder(which, paid_on, minute)(slice(None))
 
     def take(self, numbers: Indexes) -> Posted:
         """Give the windows of payments by their numbers."""
-        return Posted({name: take(days, numbers) for name, days in self.columns.items()}, take(self.reason, numbers))
+        return self._taken(len(numbers), lambda rows: numbers[rows])
+
+    def rows(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None = None) -> Posted:
+        """Give the windows of payments: what `take` gives of their `numbers`, which are never all there at once."""
+        numbers = self._finder(which, paid_on, minute)
+        return self._taken(len(paid_on), numbers)
+
+    def _finder(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None) -> Callable[[slice], Indexes]:
+        refuse_other("paid_on", paid_on, DAY)
+        which = numbered(which, paid_on, len(self.ways))
+        if minute is not None and minute.dtype.kind not in "iu":
+            raise TypeError(f"`minute` are whole numbers, not {minute.dtype}")
+        if minute is not None and minute.shape != paid_on.shape:
+            raise ValueError(f"`minute` must have the shape {paid_on.shape}, not {minute.shape}")
+        days, first, beyond = paid_on.view(np.int64), int(_FIRST.astype(np.int64)), len(self.reason) - 1
+        is_supported = not len(days) or (first <= days.min() and days.max() < first + _DAYS - 1)
+        one = int(self.ways[0, 0]) if len(self.ways) and (self.ways == self.ways[0, 0]).all() else -1
+        """The way of all payments, where there is but one."""
+
+        def numbers(rows: slice) -> Indexes:
+            found = days[rows] - first
+            outside = None if is_supported else (found < 0) | (found >= _DAYS - 1)
+            if outside is not None:
+                found[outside] = 0
+            way: Any = one
+            if one < 0:
+                place = 0 if self.ways.shape[1] == 1 else month_of(_FIRST + found) - FIRST_MONTH
+                way = self.ways[which[rows], np.asarray(place).astype(np.intp)]
+                found += way * _DAYS
+            else:
+                found += one * _DAYS
+            if minute is not None:
+                clock = minute[rows]
+                found += (clock >= 0) & (clock >= self.cutoff[way])
+            if one < 0:
+                none = way < 0
+                found[none] = beyond - len(_NO_WAY) - way[none]
+            if outside is not None:
+                found[outside] = beyond
+            return found
+
+        return numbers
+
+    def _taken(self, count: int, numbers: Callable[[slice], Indexes]) -> Posted:
+        tables: dict[str, npt.NDArray[Any]] = {"reason": self.reason}
+        tables.update(self.columns.items())
+        columns = taken(tables, count, numbers)
+        return Posted({name: columns[name] for name in POSTING_NAMES}, columns["reason"])
 
 
 def window(
@@ -95,22 +126,20 @@ def window(
     A row that has no dates gets a reason and stops no other.
     """
     table = windows(book, scopes)
-    return table.take(table.numbers(which, paid_on, minute))
+    return table.rows(which, paid_on, minute)
 
 
-def windows(book: RuleBook, scopes: Sequence[Scope]) -> Windows:
-    """Give the windows of every supported day for the accounts of each scope."""
+def windows(book: RuleBook, scopes: Sequence[Scope] | Scopes) -> Windows:
+    """Give the windows of every supported day for the accounts of each scope; `Scopes` have been read already."""
+    many = scopes if isinstance(scopes, Scopes) else Scopes(book, scopes)
     found: dict[tuple[Posting, Calendar], int] = {}
-    refused: dict[int, Refusal] = {}
-    ways = np.zeros((len(scopes), _MONTHS), np.intp)
-    for number, scope in enumerate(scopes):
-        try:
-            ways[number] = _ways(book.life(scope).timeline, found)
-        except Refusal as refusal:
-            refused[number] = refusal
-            ways[number] = -1 - _NO_WAY.index("refused")
-    if (ways == ways[:, :1]).all():
-        ways = ways[:, :1]
+    under = [_ways(pattern.timeline, found) for pattern in many.patterns]
+    changes = any((ways != ways[0]).any() for ways in under)
+    ways = np.full((len(many.scopes), _MONTHS if changes else 1), -1 - _NO_WAY.index("refused"), np.intp)
+    for pattern, each in zip(many.patterns, under, strict=True):
+        ways[pattern.scopes] = each[: ways.shape[1]]
+    refused = many.refused(book)
+    ways[list(refused)] = -1 - _NO_WAY.index("refused")
     days = np.arange(_FIRST, _LAST + 2)
     columns = [_window(days, rule, calendar) for rule, calendar in found]
     ends = [np.full(len(_NO_WAY), NO_DAY)] * len(POSTING_NAMES)

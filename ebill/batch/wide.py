@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebill.dates import DAY, Calendar, Days, Roll
-from ebill.rules import DayRule, GraceFloor, Rule
+from ebill.rules import DayRule, GraceFloor, Kind, Rule
 
 Indexes = npt.NDArray[np.intp]
 
@@ -60,6 +60,12 @@ class Mixed(DayRule):
 
     def __init__(self, numbers: Numbers, which: Indexes) -> None:
         self.numbers, self.which = numbers, which
+
+    @property
+    def kind(self) -> Kind:
+        """Which rule of an invoice these are."""
+        kind: Kind = self.numbers.rules[self.which[0]].kind
+        return kind
 
     def __str__(self) -> str:
         return f"{len(self.which)} rules"
