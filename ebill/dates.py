@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import cache, lru_cache, partial
-from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from ebill import bound
 from ebill.errors import UnknownCalendar
 
 Days = npt.NDArray[np.datetime64]
@@ -36,6 +38,7 @@ WEEKDAYS: Final = get_args(Weekday)
 FIRST_MONTH: Final = np.datetime64("2000-01", "M")
 LAST_MONTH: Final = np.datetime64("2099-12", "M")
 """The supported coverage months, both inclusive."""
+_FIRST, _LAST = str(FIRST_MONTH), str(LAST_MONTH)
 MONTHS: Final = tuple(f"{year}-{month:02}" for year in range(2000, 2102) for month in range(1, 13))
 """How months are written, by their number from the first supported one; two years further than is supported."""
 FIRST_DAY: Final = date(2000, 1, 1)
@@ -73,10 +76,9 @@ def as_month(text: str) -> np.datetime64:
     """
     if not _MONTH.fullmatch(text) or not text.isascii():
         raise ValueError("a coverage month is written YYYY-MM, such as 2026-08")
-    month = np.datetime64(text, "M")
-    if not FIRST_MONTH <= month <= LAST_MONTH:
+    if not _FIRST <= text <= _LAST:
         raise ValueError(f"coverage months from {FIRST_MONTH} to {LAST_MONTH} are supported")
-    return month
+    return np.datetime64(text, "M")
 
 
 def months_from(first: np.datetime64, count: int) -> Months:
@@ -160,7 +162,9 @@ class Calendar:
         self._closed = {day: closed[day] for day in sorted(closed)}
         self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
         every = np.arange(self._first, self._last + 1)
-        is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, as_days(list(self._closed)))
+        is_open = np.array([day not in weekend for day in range(7)])[weekday_of(every)]
+        days = as_days(list(self._closed))
+        is_open[self._place(days[self._knows(days)])] = False
         self._is_open: Flags = is_open
         self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
@@ -168,6 +172,11 @@ class Calendar:
 
     def __repr__(self) -> str:
         return f"<Calendar {self.name}, {self.first} to {self.last}>"
+
+    @property
+    def closures(self) -> Mapping[date, str]:
+        """The closed days that are no weekend for that alone, each with its reason, in their order."""
+        return self._closed
 
     def with_closures(self, closures: Mapping[date, str], name: str | None = None) -> Calendar:
         """Give the same calendar with more closed days, each with its reason."""
@@ -236,7 +245,18 @@ class Calendar:
 
 @cache
 def library_release() -> str:
-    """Give the release of the `holidays` library, which every answer names."""
+    """Give the release of the `holidays` library, which every answer names.
+
+    It is in the name of the folder that the library was installed with; to read its metadata takes as long as a third
+    of all that a command does.
+    """
+    found = find_spec("holidays")
+    around = [Path(place).parent for place in (found and found.submodule_search_locations) or ()]
+    named = {each.name for folder in around for each in folder.glob("holidays-*.dist-info")}
+    if len(named) == 1:
+        return named.pop().removesuffix(".dist-info").split("-")[1]
+    from importlib.metadata import version
+
     return version("holidays")
 
 
@@ -246,7 +266,15 @@ def library_calendar(code: str) -> Calendar:
 
     It knows the years that the library has rules for, within 1999 to 2100. Raises UnknownCalendar.
     """
-    import holidays  # a quarter of a second, so only where a calendar is bound
+    if (code, library_release()) != (bound.CODE, bound.RELEASE):
+        return computed_calendar(code)
+    closed = {date.fromisoformat(day): why for why, days in bound.CLOSED.items() for day in days.split()}
+    return Calendar(code, closed, date.fromisoformat(bound.FIRST), date.fromisoformat(bound.LAST))
+
+
+def computed_calendar(code: str) -> Calendar:
+    """Let the library compute a calendar; as `library_calendar`, which does so only where nobody has done it before."""
+    import holidays  # a quarter of a second, so only where a calendar is computed
 
     markets = holidays.list_supported_financial()
     countries = holidays.list_supported_countries()
