@@ -19,6 +19,7 @@ from ebill.dates import DAY
 from ebill.rulebook import Scope, entered
 from ebill.rules import DayOfMonth, DaysBeforeDue, GraceDays, PayBy, Rule
 from tests.bench.measuring import Action, Ratio, in_turn
+from tests.bench.servers import missing
 
 ROWS = 1_000_000
 LOOPED = 20_000
@@ -91,10 +92,9 @@ def plain_loop(
 
 def joined(which: Column, months: Column, paid_on: Column, made: Made) -> Callable[[], object] | None:
     """Join the rows with ready tables in DuckDB, to columns in memory; None where it is not installed."""
-    try:
-        duckdb = import_module("duckdb")  # of no lock: a bench's guest
-    except ImportError:
+    if missing("duckdb"):
         return None
+    duckdb = import_module("duckdb")
     connection = duckdb.connect()
     laid, windows, count = made.pairs, made.windows, len(made.days)
     numbers = np.arange(len(laid.reason) - 1)
@@ -161,8 +161,6 @@ def many_rows(count: int) -> Iterator[Ratio]:
     for name in actions:
         spent = loop if name == "plain datetime loop" else taken.median(name)
         print(f"  {name:26} {spent * 1e3:9.1f} ms   {loop / spent:8.0f} x the plain loop")
-    if not join:
-        print("  DuckDB is not installed: without the join beside it")
     for name in ("tables built anew", "tables ready"):
         yield taken.beside(name, "plain datetime loop", times=ROWS / LOOPED)
         for other in set(actions) & {"numpy.take, numbers ready", "DuckDB join, tables ready"}:
