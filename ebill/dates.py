@@ -1,8 +1,9 @@
 """Day arithmetic and business-day calendars, for one day or for many.
 
 Conventions. A *day* is a numpy `datetime64[D]`, a *month* a `datetime64[M]`; every function takes one or an array
-of any shape and gives the same shape back. Nothing here knows an hour: a day of 23 or 25 hours is one day.
-A day that a calendar has no evidence for is `NaT`, never a guess; whoever hands dates out refuses a `NaT` first.
+of any shape and gives the same shape back. A *number* of a rule is one, or an array of one sign that broadcasts with
+the days. Nothing here knows an hour: a day of 23 or 25 hours is one day. A day that a calendar has no evidence for is
+`NaT`, never a guess; whoever hands dates out refuses a `NaT` first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ebill.errors import UnknownCalendar
 Days = npt.NDArray[np.datetime64]
 Months = npt.NDArray[np.datetime64]
 Flags = npt.NDArray[np.bool_]
+Number = int | npt.NDArray[np.int64]
 
 DAY: Final = np.dtype("datetime64[D]")
 MONTH: Final = np.dtype("datetime64[M]")
@@ -99,13 +101,17 @@ def last_of(months: Months) -> Days:
     return first_of(months + 1) - 1
 
 
-def day_of_month(months: Months, day: int) -> Days:
+def _is_positive(number: Number) -> bool:
+    return number > 0 if isinstance(number, int) else bool((number > 0).all())
+
+
+def day_of_month(months: Months, day: Number) -> Days:
     """Give day 1..31 of each month, or -1..-31 counted back from its end, clamped into a short month.
 
     >>> str(day_of_month(np.datetime64("2026-02"), 31)), str(day_of_month(np.datetime64("2026-12"), -8))
     ('2026-02-28', '2026-12-24')
     """
-    if day > 0:
+    if _is_positive(day):
         return np.minimum(first_of(months) + (day - 1), last_of(months))
     return np.maximum(last_of(months) + (day + 1), first_of(months))
 
@@ -115,13 +121,13 @@ def weekday_of(days: Days) -> npt.NDArray[np.int64]:
     return (days.astype(np.int64) + 3) % 7
 
 
-def nth_weekday(months: Months, weekday: int, nth: int) -> Days:
+def nth_weekday(months: Months, weekday: int, nth: Number) -> Days:
     """Give the nth such weekday (0 Monday .. 6 Sunday) of each month; nth 1..4, or -1..-4 from the month's end.
 
     >>> str(nth_weekday(np.datetime64("2026-11"), 3, 4))  # Thanksgiving
     '2026-11-26'
     """
-    if nth > 0:
+    if _is_positive(nth):
         first = first_of(months)
         return first + (weekday - weekday_of(first)) % 7 + 7 * (nth - 1)
     last = last_of(months)
@@ -208,18 +214,18 @@ class Calendar:
             return following
         return np.where(month_of(following) == month_of(days), following, self.roll(days, "preceding"))
 
-    def shift(self, days: Days, count: int) -> Days:
+    def shift(self, days: Days, count: Number) -> Days:
         """Count business days on (or back, below 0) from each day; a closed day first settles on the next open one.
 
         So -1 is the last business day before the day, whether that day is open or not.
         """
         return self._numbered(days, self._before[self._place(days)] + count)
 
-    def nth_business_day(self, months: Months, nth: int) -> Days:
+    def nth_business_day(self, months: Months, nth: Number) -> Days:
         """Give the nth business day of each month, negative from its end, clamped to the last (first) the month has."""
         first = self.shift(first_of(months), 0)
         last = self.shift(first_of(months + 1), -1)
-        if nth > 0:
+        if _is_positive(nth):
             return np.minimum(self.shift(first, nth - 1), last)
         return np.maximum(self.shift(last, nth + 1), first)
 

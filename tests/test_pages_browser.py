@@ -213,6 +213,7 @@ def come_in(page: Page, served: Served, user_id: str = demo.PRODUCER) -> None:
 
 def is_within(page: Page) -> bool:
     """Tell whether nothing has to be scrolled for sideways."""
+    page.wait_for_load_state()  # the style sheet, too
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
@@ -631,6 +632,7 @@ def _troubles(page: Page, paths: list[str], width: int) -> list[str]:
 
 
 def _violations(page: Page, path: str) -> list[str]:
+    page.wait_for_load_state()
     answer = Axe().run(page).response
     return [f"{path}: {each['id']}: {each['nodes'][0]['html'][:200]}" for each in answer["violations"]]
 

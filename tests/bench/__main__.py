@@ -22,6 +22,7 @@ from tests.bench.measuring import Ratio
 PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "many_rows": partial(rows.many_rows, 60),
     "many_rule_sets": partial(rows.many_rows, 5_000),
+    "ten_times_the_rows": rows.ten_times_the_rows,
     "over_http": calculate.over_http,
     "servers": servers.servers,
     "fastapi": servers.fastapi,
