@@ -937,3 +937,19 @@ def test_a_timeline_has_what_is_open_and_what_comes_next() -> None:
     assert [lane.invoice["coverage_month"] for lane in drawn.lanes] == ["2026-07", "2026-08", "2026-09"]
     assert [bar.what for bar in drawn.lanes[0].bars] == ["invoiced", "grace", "posting"]
     assert timeline(months[:1], date(2026, 8, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("actor", "path"),
+    [
+        ("producer", f"/clients/{ZENITH}"),
+        ("producer", "/admin/users"),
+        ("unentitled", "/home"),
+        ("manager", "/clients/a.b"),
+    ],
+)
+def test_who_is_refused_is_still_signed_in(shared: Visits, actor: str, path: str) -> None:
+    answer = shared.look(actor, path)
+    assert answer.status_code in (403, 404)
+    assert "Sign out" in text_of(answer)
+    assert "To your home page" in text_of(answer)

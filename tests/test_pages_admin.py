@@ -423,18 +423,18 @@ def test_everybody_reads_of_the_audit_what_the_api_lets_them(opened: Visits) -> 
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({"actor": "ada-admin"}, {"put_user", "make_token"}),
-        ({"action": "make_token"}, {"make_token"}),
-        ({"actor": "ada-admin", "action": "make_token"}, {"make_token"}),
-        ({"client": ACME}, {"put_client"}),
-        ({"actor": "nobody"}, set()),
-        ({"from": "2024-01-05", "to": "2024-01-05"}, {"setup", "put_client"}),
-        ({"to": "2024-01-04"}, set()),
-        ({"from": "2090-01-01"}, set()),
+        ({"actor": "ada-admin"}, ["make_token", "put_user"]),
+        ({"action": "make_token"}, ["make_token"]),
+        ({"actor": "ada-admin", "action": "make_token"}, ["make_token"]),
+        ({"client": ACME}, ["put_client"]),
+        ({"actor": "nobody"}, []),
+        ({"from": "2024-01-05", "to": "2024-01-05"}, ["put_client", "setup"]),
+        ({"to": "2024-01-04"}, []),
+        ({"from": "2090-01-01"}, []),
     ],
     ids=str,
 )
-def test_the_audit_is_narrowed(opened: Visits, query: dict[str, str], found: set[str]) -> None:
+def test_the_audit_is_narrowed(opened: Visits, query: dict[str, str], found: list[str]) -> None:
     opened.send("admin", PAT, {**FORM, "name": "Patricia"})
     opened.send("admin", "/me/tokens", {"name": "Mine"})
     page = text_of(opened.look("admin", f"/audit?{urlencode(query)}"))
@@ -442,7 +442,7 @@ def test_the_audit_is_narrowed(opened: Visits, query: dict[str, str], found: set
     by_api = opened.ask(
         "admin", "GET", f"/v1/audit?{urlencode({names.get(name, name): value for name, value in query.items()})}"
     ).get_json()["data"]
-    assert {row["action"] for row in by_api} == found
+    assert sorted({row["action"] for row in by_api}) == found
     assert rows_of(page) == len(by_api)
     assert bool(found) != ("Nothing was done that is like that" in page)
     lines = list(csv.DictReader(io.StringIO(text_of(opened.look("admin", f"/audit.csv?{urlencode(query)}")))))
