@@ -630,3 +630,13 @@ class TokenAlreadyShown(Refusal):
             f"revoke it (DELETE /v1/tokens/{token_id}) and make another with a new Idempotency-Key."
         )
         self.token_id = token_id
+
+
+class TableRefused(Refusal):
+    """A table whose columns cannot be read as questions at all."""
+
+    code = "table_refused"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"The columns have {count}; nothing was done.", faults)

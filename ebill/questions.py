@@ -34,6 +34,7 @@ from ebill.schedule import FIXED_NAMES, FixedDates
 
 MOST_MONTHS: Final = 120
 """How many coverage months one call may ask for."""
+NOTHING_TO_PAY: Final = "there is no invoice in the months asked for that it could pay"
 
 
 @dataclass(frozen=True, slots=True)

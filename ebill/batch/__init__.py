@@ -1,4 +1,11 @@
 """Many bill accounts at once: the same rules over columns.
 
-- `pairs`  the dates of many (account, month) rows, from the table of their distinct pairs
+- `pairs`    the dates of many (account, month) rows, from the table of their distinct pairs
+- `laid`     accounts alike and their months, as they turn up in a stream
+- `moments`  when many payments post
+- `columns`  tables of questions to tables of dates, as Arrow has them
 """
+
+from ebill.batch.columns import answers, schedule
+
+__all__ = ["answers", "schedule"]

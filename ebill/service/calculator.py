@@ -116,7 +116,7 @@ def calculate(book: RuleBook, question: Calculation, now: datetime) -> Answer:
         found["not_billed"] = not_billed(life, rows)
     if question.paid_at is not None:
         if not found["invoices"]:
-            raise InvalidInput([Fault("/paid_at", "there is no invoice in the months asked for that it could pay")])
+            raise InvalidInput([Fault("/paid_at", questions.NOTHING_TO_PAY)])
         _, found["payment"], explanation = payment(life.timeline, question.paid_at, found["invoices"][0])
         if question.explain:
             found["payment"]["explanation"] = explanation
