@@ -98,6 +98,15 @@ def allow(user: User, action: Action) -> None:
         raise TermsNotAccepted
 
 
+def may(user: User, action: Action) -> bool:
+    """Tell whether `allow` would let somebody do something."""
+    try:
+        allow(user, action)
+    except (NotAllowed, MissingEntitlement, TermsNotAccepted):
+        return False
+    return True
+
+
 class Entered(NamedTuple):
     """Who came in, by which token, and the state of the client they came for: see `enter`."""
 

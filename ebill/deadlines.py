@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -79,12 +79,30 @@ def stretch(life: Life, first_year: int, last_year: int) -> Stretch:
     )
 
 
-def deadlines(stretch: Stretch, first: date, last: date, kinds: Collection[Kind] = KINDS) -> list[Dated]:
-    """Give the dates of these kinds from `first` to `last`, both inclusive: by date, then kind, then coverage month."""
-    within = (stretch.days >= as_days(first)) & (stretch.days <= as_days(last)) & stretch.usable
-    orders, rows = np.nonzero(within)
-    found = map(Dated, stretch.days[orders, rows].tolist(), orders.tolist(), rows.tolist())
-    return sorted(each for each in found if KINDS[each.order] in kinds)
+def deadlines(
+    stretches: Sequence[Stretch], first: date, last: date, kinds: Collection[Kind] = KINDS
+) -> list[list[Dated]]:
+    """Give the dates of these kinds from `first` to `last`, both inclusive, of each stretch.
+
+    They are by date, then kind, then coverage month. All stretches are looked through at once: a thousand of them one
+    by one would cost a tenth of a second.
+    """
+    found: list[list[Dated]] = [[] for _ in stretches]
+    chosen = [order for order, kind in enumerate(OF_INVOICE) if kind in kinds]
+    if not found or not chosen:
+        return found
+    days = np.concatenate([of.days for of in stretches], axis=1)[chosen]
+    usable = np.concatenate([of.usable for of in stretches])
+    ends = np.cumsum([len(of.usable) for of in stretches])
+    kept, columns = np.nonzero((days >= as_days(first)) & (days <= as_days(last)) & usable)
+    which = np.searchsorted(ends, columns, side="right")
+    rows = columns - (ends[which] - [len(stretches[each].usable) for each in which.tolist()])
+    dates, orders = days[kept, columns], np.array(chosen)[kept]
+    in_order = np.lexsort((rows, orders, dates, which))
+    listed = (column[in_order].tolist() for column in (which, dates, orders, rows))
+    for of, day, order, row in zip(*listed, strict=True):
+        found[of].append(Dated(day, order, row))
+    return found
 
 
 def refusals(stretch: Stretch, first: date, last: date) -> list[Refusal]:

@@ -1,7 +1,8 @@
 """A sample book of clients: made up by this module, the same for the same number, imported through the usual door.
 
 Its companies, people and numbers belong to nobody. It has what real books have: every kind of bill account, locations
-in other states, schools that skip the summer, clients billed on another platform until lately, terms of their own.
+in other states, schools that skip the summer, clients billed on another platform until lately, terms of their own,
+and payments: most made in time, some that wait to post, some missing.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from dateutil.relativedelta import relativedelta
+
 from ebill import passwords
 from ebill.rulebook import RuleBook
-from ebill.service import imports, people
+from ebill.service import imports, payments, people
 from ebill.service.clients import Precondition
 from ebill.service.rows import COLUMNS
 from ebill.store import people as kept
@@ -128,6 +131,7 @@ def fill(store: Store, book: RuleBook, count: int, at: datetime) -> Filled:
         names = [row["client_id"] for row in made if row["record"] == "client" and row["state"] == "PA"]
         for client_id in names[:GRANTED]:
             people.grant(write, admin, PRODUCER, client_id)
+        _pay(write, book, admin, [row for row in made if row["client_id"] in set(names[:GRANTED])])
     return Filled(count, sum(row["record"] == "bill_account" for row in made))
 
 
@@ -175,6 +179,27 @@ def _people(write: Writing, book: RuleBook) -> User:
     if admin is None:
         raise RuntimeError("the administrator who was just made is not there")
     return admin
+
+
+def _pay(write: Writing, book: RuleBook, admin: User, made: list[dict[str, str]]) -> None:
+    """Record what was paid for this month and the one before: mostly early in it, some only yesterday, some not at all.
+
+    An invoice is generated before it is due, on the 1st here or later: so none is paid before it is there.
+    """
+    luck = random.Random(len(made))  # noqa: S311  # no secret
+    today = write.at.date()
+    yesterday, this_month = today - timedelta(days=1), today.replace(day=1)
+    skipped = {row["client_id"]: row["skip_coverage_months"].split() for row in made if "skip_coverage_months" in row}
+    for row in made:
+        if row["record"] != "bill_account":
+            continue
+        of = row["client_id"], row["account_id"]
+        for month, early, late in ((this_month - relativedelta(months=1), 0.95, 0.95), (this_month, 0.6, 0.8)):
+            chance, paid_on = luck.random(), month + timedelta(days=luck.randrange(5))
+            paid_on = paid_on if chance < early and paid_on < today else yesterday
+            if chance < late and str(month.month) not in skipped.get(row["client_id"], ()):
+                body = {"coverage_month": f"{month:%Y-%m}", "paid_at": paid_on.isoformat()}
+                payments.record(write, book, admin, *of, body)
 
 
 def _file(made: list[dict[str, str]]) -> io.StringIO:

@@ -205,7 +205,7 @@ class NoRuleInForce(Refusal):
     code = "no_rule_in_force"
 
     def __init__(self, kind: str, coverage_month: str, first: str | None) -> None:
-        begins = f"; the first one governs from {first}" if first else ""
+        begins = f"; one governs from {first}" if first else ""
         super().__init__(f"No {kind} rule is in force for coverage month {coverage_month}{begins}.")
         self.kind, self.coverage_month = kind, coverage_month
 
@@ -450,6 +450,32 @@ class MovesGeneratedInvoice(Refusal):
             "Say retroactive = true and give a reason if that is meant."
         )
         self.account, self.coverage_month, self.generated = account, coverage_month, generated
+
+
+class PreviewOutdated(Refusal):
+    """A change was to be saved as it was previewed, and would now do something else, or was made already."""
+
+    code = "preview_outdated"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something has changed since this was previewed: the client, the rules, or what you entered. "
+            "Nothing was saved; look at what it would do now."
+        )
+
+
+class HazardsNotAcknowledged(Refusal):
+    """A change has hazards that nobody has owned up to knowing."""
+
+    code = "hazards_not_acknowledged"
+
+    def __init__(self, count: int) -> None:
+        found = "a hazard" if count == 1 else f"{count} hazards"
+        super().__init__(
+            f"This has {found}. Nothing was saved: read what is hazardous about it, and say that you have."
+        )
+        self.count = count
+        self.faults = (Fault("/acknowledged", "say that you have read what is hazardous about this"),)
 
 
 class NotKnownThen(Refusal):

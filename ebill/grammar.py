@@ -23,6 +23,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validates_sc
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, LAST_MONTH, ROLLS, WEEKDAYS, as_month
 from ebill.errors import Fault, did_you_mean, pointer
 from ebill.rules import (
+    INHERITED,
     CalendarName,
     DayOfMonth,
     DaysBeforeDue,
@@ -30,6 +31,7 @@ from ebill.rules import (
     GraceDays,
     GraceFloor,
     GraceMonths,
+    Inherited,
     Kind,
     NthBusinessDay,
     NthWeekday,
@@ -206,7 +208,7 @@ class Calendar(fields.Field[CalendarName]):
     """The name of a calendar. Whether there is one of that name, the rule book says."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> CalendarName:
-        if type(value) is not str or not _CALENDAR.fullmatch(value):
+        if type(value) is not str or not _CALENDAR.fullmatch(value) or value == INHERITED:
             raise ValidationError("must be the name of a calendar, such as XFED or US-PA")
         return CalendarName(value)
 
@@ -399,14 +401,42 @@ class Floor(OneOf):
 class RulesSchema(Strict):
     """Rules by kind, as a request gives them: each optional, each replacing the whole rule below it."""
 
-    due = fields.Nested(DueSchema)
-    generation = OneOf(GENERATION_KINDS)
-    grace = OneOf(GRACE_KINDS)
-    pay_by = fields.Nested(PayBySchema)
-    posting = fields.Nested(PostingSchema)
-    calendar = Calendar()
-    timezone = Zone()
-    skip_coverage_months = SkippedMonths()
+    due: fields.Field[Any] = fields.Nested(DueSchema)
+    generation: fields.Field[Any] = OneOf(GENERATION_KINDS)
+    grace: fields.Field[Any] = OneOf(GRACE_KINDS)
+    pay_by: fields.Field[Any] = fields.Nested(PayBySchema)
+    posting: fields.Field[Any] = fields.Nested(PostingSchema)
+    calendar: fields.Field[Any] = Calendar()
+    timezone: fields.Field[Any] = Zone()
+    skip_coverage_months: fields.Field[Any] = SkippedMonths()
+
+
+class OrInherited(fields.Field[Rule]):
+    """A rule of a client or an account; or `inherited`: it has none, and what the layers below say shows through."""
+
+    def __init__(self, written: fields.Field[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.written = written
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Rule:
+        if value == INHERITED:
+            return Inherited(cast(Kind, self.name))
+        if type(value) is str and not isinstance(self.written, Calendar | Zone):
+            raise ValidationError(f'must be a rule, or "{INHERITED}"')
+        return cast(Rule, self.written.deserialize(value, attr, data))
+
+
+class OwnRulesSchema(RulesSchema):
+    """Rules by kind, of a client or an account, which may also have none of its own."""
+
+    due = OrInherited(fields.Nested(DueSchema))
+    generation = OrInherited(OneOf(GENERATION_KINDS))
+    grace = OrInherited(OneOf(GRACE_KINDS))
+    pay_by = OrInherited(fields.Nested(PayBySchema))
+    posting = OrInherited(fields.Nested(PostingSchema))
+    calendar = OrInherited(Calendar())
+    timezone = OrInherited(Zone())
+    skip_coverage_months = OrInherited(SkippedMonths())
 
 
 KINDS: Final = cast("tuple[Kind, ...]", (*RulesSchema().fields, "grace_floor"))

@@ -2,7 +2,8 @@
 
 A *row* says from which coverage month on which rule holds, at which layer, and who says so. Rows are append-only
 and have no end: one holds until the next of its kind and layer. Of the rows that reach a month the highest layer
-wins, then the latest `since`, then the one recorded last; it replaces the whole rule, never half of one.
+wins, then the latest `since`, then the one recorded last; it replaces the whole rule, never half of one. Where a
+layer's own says *inherited*, it is as if the layer had none: the layers below are asked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import dropwhile
 from typing import Any, Final, Literal, NoReturn, cast
 
 import numpy as np
@@ -23,6 +25,7 @@ from ebill.rules import (
     CalendarName,
     Grace,
     GraceFloor,
+    Inherited,
     Kind,
     Posting,
     Rule,
@@ -97,12 +100,17 @@ class InForce:
 
 
 class Timeline:
-    """The rules of one account over all supported months: which rows are in force from when."""
+    """The rules of one account over all supported months: which rows are in force from when.
+
+    Raises NoRuleInForce for a month that comes to have no rule of a kind, since a layer gave its own up before those
+    below have one; the months before there is one of every kind have no dates.
+    """
 
     def __init__(self, rows: Sequence[Row], calendar: Callable[[str], Calendar]) -> None:
-        self._rows = rows
-        stretches = [in_force(rows, since) for since in sorted({row.since for row in rows})]
-        self.stretches = [stretch for stretch in stretches if all(kind in stretch.rows for kind in NEEDED)]
+        self._all = [in_force(rows, since) for since in sorted({row.since for row in rows})]
+        self.stretches = list(dropwhile(_lacking, self._all))
+        for stretch in filter(_lacking, self.stretches):
+            self.refuse(stretch.first)
         self._firsts = [str(stretch.first) for stretch in self.stretches]  # text compares faster than datetime64
         self.spans = tuple(Span(stretch.first, _terms(stretch, calendar)) for stretch in self.stretches)
 
@@ -131,12 +139,11 @@ class Timeline:
         return self.stretches[max(0, bisect_right(self._firsts, month) - 1)]
 
     def refuse(self, month: np.datetime64) -> NoReturn:
-        """Raise NoRuleInForce for a month before the first."""
-        for kind in NEEDED:
-            sinces = [row.since for row in self._rows if row.kind == kind]
-            if not sinces or min(sinces) > month:
-                raise NoRuleInForce(kind, str(month), str(min(sinces)) if sinces else None)
-        raise AssertionError("every needed kind is in force")  # pragma: no cover
+        """Raise NoRuleInForce for a month that lacks a rule."""
+        known = [stretch for stretch in self._all if stretch.first <= month]
+        kind = (_lacking(known[-1]) if known else NEEDED)[0]
+        later = [stretch.first for stretch in self._all if stretch.first > month and kind in stretch.rows]
+        raise NoRuleInForce(kind, str(month), str(later[0]) if later else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +257,8 @@ class RuleBook:
     def life(self, scope: Scope) -> Life:
         """Give an account's rules and dates, kept for the next who asks.
 
-        Raises UnknownState, UnknownProduct, UnknownCalendar, CutoffNotDaily, DatesOutOfOrder, BelowFloor,
-        ExceptionTooFar, NotBilled.
+        Raises UnknownState, UnknownProduct, UnknownCalendar, NoRuleInForce, CutoffNotDaily, DatesOutOfOrder,
+        BelowFloor, ExceptionTooFar, NotBilled.
         """
         return self._kept(scope)
 
@@ -298,17 +305,20 @@ def entered(rules: Iterable[Rule], layer: Layer, cite: str) -> tuple[Row, ...]:
 
 def in_force(rows: Sequence[Row], month: np.datetime64) -> InForce:
     """Give the rows in force for a month; none of a kind that no row governs yet."""
-    chosen: dict[Kind, Row] = {}
-    floors: dict[Layer, Row] = {}
+    latest: dict[tuple[Kind, Layer], Row] = {}
     for row in sorted(rows, key=lambda row: (LAYERS.index(row.layer), row.since, row.recorded)):
-        if row.since > month:
-            continue
-        if row.kind == "grace_floor":
-            floors[row.layer] = row
-        else:
-            chosen[row.kind] = row
+        if row.since <= month:
+            latest[row.kind, row.layer] = row
+    said = [row for row in latest.values() if not isinstance(row.rule, Inherited)]
+    chosen: dict[Kind, Row] = {row.kind: row for row in said if row.kind != "grace_floor"}
+    floors = tuple(row for row in said if row.kind == "grace_floor")
     assumed = tuple(kind for kind, row in chosen.items() if row.assumed)
-    return InForce(month, chosen, tuple(floors.values()), assumed)
+    return InForce(month, chosen, floors, assumed)
+
+
+def _lacking(stretch: InForce) -> list[Kind]:
+    """Give the kinds of rule that are needed and not in force."""
+    return [kind for kind in NEEDED if kind not in stretch.rows]
 
 
 def _terms(stretch: InForce, calendar: Callable[[str], Calendar]) -> Terms:

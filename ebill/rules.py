@@ -40,6 +40,9 @@ Kind = Literal[
 Counting = Literal["after_due", "from_due"]
 Unit = Literal["calendar", "business"]
 
+INHERITED: Final = "inherited"
+"""How `Inherited` is written."""
+
 _ROLLED: Final[dict[Roll, str]] = {
     "none": "",
     "following": ", or the next business day",
@@ -92,7 +95,10 @@ def counted(number: int, unit: str) -> str:
 class Rule(ABC):
     """What every rule can do: say itself, and give its fields as data in the words of the rule book."""
 
-    kind: ClassVar[Kind]
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """Which rule of an invoice this is."""
 
     @abstractmethod
     def __str__(self) -> str:
@@ -385,3 +391,19 @@ class GraceFloor(Rule):
 
     def __str__(self) -> str:
         return f"never before {self.grace}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited(Rule):
+    """In a rule's place: that its layer has none of the kind from then on, and what the layers below say shows through.
+
+    It never governs an invoice, and so explains none.
+    """
+
+    kind: Kind
+
+    def as_data(self) -> str:
+        return INHERITED
+
+    def __str__(self) -> str:
+        return "as the layers below have it"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ebill import questions, service
 from ebill.errors import BookFault, BookRefused
-from ebill.grammar import RowSchema
+from ebill.grammar import OwnRulesSchema
 from ebill.reading import read
 from ebill.rulebook import Layer, Row, RuleBook
 from ebill.service import Answer
@@ -81,12 +81,11 @@ def month(text: str) -> np.datetime64:
 
 
 def entered(layer: Layer, since: str = "2000-01", *, assumed: bool = False, **rules: Any) -> tuple[Row, ...]:
-    """Make rows that somebody entered, by the grammar of the book: `entered("client", grace={"days": 45})`."""
+    """Make rows that somebody entered for a client or an account: `entered("client", grace={"days": 45})`."""
     return tuple(
-        Row(month(since), RowSchema().load({"since": since, "cite": "a test", kind: rule})[kind], "a test", layer,
-            assumed=assumed, recorded=index)
+        Row(month(since), OwnRulesSchema().load({kind: rule})[kind], "a test", layer, assumed=assumed, recorded=index)
         for index, (kind, rule) in enumerate(rules.items())
-    )  # fmt: skip
+    )
 
 
 def ask(rules: RuleBook, /, **body: Any) -> Answer:

@@ -26,6 +26,10 @@ RuleSet = Mapping[str, Any]
 Rules = RuleSet | Callable[[str], RuleSet]
 Exceptions = Mapping[str, Mapping[str, Any]]
 Invoice = Mapping[str, date | None]
+Said = tuple[str, str, str, Any]
+"""A dated row: since which coverage month, by which layer, of which kind, and the rule, or `inherited` in its place."""
+
+LAYERS = ("default", "state", "product", "client", "bill_account")
 
 NO_EXCEPTIONS: Exceptions = {}
 ONE_DAY = timedelta(days=1)
@@ -246,6 +250,34 @@ def safe_pay_by_date(rules: Rules, next_generation: date) -> date:
         if posting(in_force, paid_on)["posts_by_date"] < next_generation:
             return paid_on
         paid_on -= ONE_DAY
+
+
+# Which rule is in force
+
+
+def rules_in_force(said: Sequence[Said], coverage_month: str) -> RuleSet:
+    """Ask the layers from the top down for each kind; the floors, by layer, all count together.
+
+    `said` is in the order in which it was recorded.
+    """
+    found = {}
+    for kind in {kind for _, _, kind, _ in said} - {"grace_floor"}:
+        for layer in reversed(LAYERS):
+            rule = last_said(said, layer, kind, coverage_month)
+            if rule not in (None, "inherited"):
+                found[kind] = rule
+                break
+    floors = {layer: last_said(said, layer, "grace_floor", coverage_month) for layer in LAYERS}
+    return {**found, "floors": {layer: rule for layer, rule in floors.items() if rule is not None}}
+
+
+def last_said(said: Sequence[Said], layer: str, kind: str, coverage_month: str) -> Any:
+    """Give what a layer says of a kind in a month, or None: what holds since latest, then what was recorded last."""
+    latest, found = "", None
+    for since, of_layer, of_kind, rule in said:
+        if (of_layer, of_kind) == (layer, kind) and latest <= since <= coverage_month:
+            latest, found = since, rule
+    return found
 
 
 # The dates of one invoice

@@ -373,7 +373,8 @@ class Twin:
         account_id = rng.choice((None, *accounts))
         if what == "rule":
             kind = rng.choice(sorted(DRAWN))
-            body = {"since": _month(at, rng.randint(-3, 9)), kind: rng.choice(DRAWN[kind]), "cite": "a letter"}
+            rule = "inherited" if rng.random() < GIVEN_UP else rng.choice(DRAWN[kind])
+            body = {"since": _month(at, rng.randint(-3, 9)), kind: rule, "cite": "a letter"}
             return Change(what, client_id, account_id, body | _owned(rng))
         return Change(what, client_id, account_id, self._exception(rng, at, known, account_id) | _owned(rng))
 
@@ -445,3 +446,5 @@ DRAWN: Mapping[str, list[Any]] = {
     "timezone": ["America/New_York", "America/Chicago"],
     "skip_coverage_months": [[], [7, 8], [12]],
 }
+GIVEN_UP = 0.15
+"""How often a rule drawn is instead that there is none any more."""

@@ -2,7 +2,7 @@
 
 The grammar of the specification is finite but for its dates: each rule's ways of being written are laid out here in
 full, in the specification's words and not by the package's reader. `draw_case` puts together an account's life from
-them: dated rows in every layer, exceptions, floors and a last coverage month.
+them: dated rows in every layer, some given up again, exceptions, floors and a last coverage month.
 """
 
 import random
@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ebill.dates import Calendar, library_calendar
-from ebill.grammar import RowSchema
+from ebill.grammar import OwnRulesSchema, RowSchema
 from ebill.questions import calculation
 from ebill.rulebook import Layer, Row, RuleBook, Section, Timeline
 from ebill.rules import Rule
@@ -51,7 +51,9 @@ DAYS_OF_MONTH = both_ways(31)
 MONTH_OFFSETS = range(-3, 4)
 MONTHS_BEFORE_DUE = (None, 0, 1, 2, 3)
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-LAYERS = ("default", "state", "product", "client", "bill_account")
+LAYERS = oracle.LAYERS
+OWN_LAYERS = ("client", "bill_account")
+"""Those whose rules may be given up again."""
 
 DUES = ways(day=DAYS_OF_MONTH, month_offset=[None, *MONTH_OFFSETS], roll=ROLLED)
 GENERATIONS: Mapping[str, list[Data]] = {
@@ -142,7 +144,9 @@ def ask_at(now: datetime, body: Any) -> Answer:
 
 
 def rule(kind: str, data: Any) -> Any:
-    """Read one rule as the rule book's rows are read."""
+    """Read one rule as the rule book's rows are read, or as those of a client are where it is `inherited`."""
+    if data == "inherited":
+        return OwnRulesSchema().load({kind: data})[kind]
     return RowSchema().load({"since": "2000-01", "cite": "a test", kind: data})[kind]
 
 
@@ -190,19 +194,9 @@ class Case:
         return [oracle.name_of(oracle.months_after(first, n)) for n in range(self.count)]
 
     def in_force(self, coverage_month: str) -> Data:
-        """Give the rules in force, floors by layer: later layers win, then later months, then later rows.
-
-        The first rules also stand for the months before them.
-        """
-        found: Data = {"floors": {}}
-        ranked = sorted(enumerate(self.rows), key=lambda row: (LAYERS.index(row[1].layer), row[1].since, row[0]))
-        for _, row in ranked:
-            if row.since <= max(coverage_month, "2000-01"):
-                if row.kind == "grace_floor":
-                    found["floors"][row.layer] = row.rule
-                else:
-                    found[row.kind] = row.rule
-        return found
+        """Give the rules in force, floors by layer. The first rules also stand for the months before them."""
+        said = [(row.since, row.layer, row.kind, row.rule) for row in self.rows]
+        return dict(oracle.rules_in_force(said, max(coverage_month, oracle.FIRST_COVERAGE_MONTH)))
 
     def invoices(self) -> dict[str, oracle.Invoice | None]:
         """Give what the oracle says of each month: its dates, or None where there is no invoice.
@@ -316,6 +310,8 @@ def draw_case(rng: random.Random, count: int = 36) -> Case:
             fixed: oracle.month_called(name) + timedelta(rng.randint(-45, 75)) for fixed in sorted(names)
         }
     begins, ends = (rng.choice(near) if rng.random() < 0.2 else None for _ in range(2))
+    own = [row for row in rows if row.layer in OWN_LAYERS and row.kind != "grace_floor"]
+    rows += [Written(rng.choice(near), row.layer, row.kind, "inherited") for row in own if rng.random() < 0.5]
     return Case(rows, oracle.name_of(first), count, exceptions, ends, begins)
 
 

@@ -634,7 +634,7 @@ def test_a_change_moves_just_what_its_preview_says(emptied_store: Store, seed: i
         made += 1
         moving += bool(expected)
     assert moving > 25
-    assert refusals > 5
+    assert refusals > 2
 
 
 def tried(action: Callable[[], Any]) -> Any:
@@ -835,7 +835,7 @@ def test_the_preview_of_a_rule_book_is_the_difference_of_all_schedules_read_unde
         books.row("products.cobra", "skip_coverage_months = [1]", since="2027-01"),
     )
     accounts = {client_id: list(known.accounts) for client_id, known in twin.clients.items()}
-    assert check_preview(emptied_store, accounts, new, "2026-08", 18) > 100
+    assert check_preview(emptied_store, accounts, new, "2026-08", 18) > 50
 
 
 def test_accounts_that_begin_or_end_around_the_months_looked_at_are_told_of_exactly(filled: Store) -> None:

@@ -1,6 +1,8 @@
 from collections import Counter
 from datetime import UTC, datetime
 
+import pytest
+
 from ebill import access, demo
 from ebill.service.clients import Window, schedule
 from ebill.service.history import list_audit
@@ -58,6 +60,23 @@ def test_each_sample_user_may_do_what_the_role_says(store: Store) -> None:
         seen = people.granted(connection, demo.PRODUCER)
     assert demo.FIRST_CLIENT in seen
     assert 0 < len(seen) < 30
+
+
+@pytest.mark.parametrize("day", ["2026-08-01T00:30", "2026-08-27T16:00", "2027-01-01T03:00", "2028-02-29T23:59"])
+def test_most_is_paid_some_waits_to_post_and_some_is_in_grace_whatever_the_day(store: Store, day: str) -> None:
+    now = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    demo.fill(store, BOOK, 30, now)
+    producer = somebody(store, demo.PRODUCER)
+    with store.reading() as connection:
+        found = [
+            schedule(connection, BOOK, producer, client_id, None, Window(None, 3, back=1), now)
+            for client_id in people.granted(connection, demo.PRODUCER)
+        ]
+    invoices = [invoice for answer in found for each in answer["bill_accounts"] for invoice in each["invoices"]]
+    standings = Counter(invoice["standing"] for invoice in invoices)
+    assert standings["payment_pending"] > 0
+    assert standings["in_grace"] + standings["invoiced"] > 0
+    assert standings["paid"] + standings["payment_pending"] > len(invoices) / 3
 
 
 def test_all_of_it_stands_in_the_audit(store: Store) -> None:

@@ -24,6 +24,8 @@ from tests.records import BY, edit, furnish, head
 from tests.stores import Databases, Server, running
 from tests.writers import Writers, faults, starter, whole
 
+pytestmark = pytest.mark.anywhere
+
 Opened = Callable[[str], Store]
 
 

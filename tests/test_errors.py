@@ -252,7 +252,7 @@ DAY, OTHER = date(2026, 8, 1), date(2026, 8, 31)
         (
             NoRuleInForce("grace", "2019-12", "2020-01"),
             "no_rule_in_force",
-            "No grace rule is in force for coverage month 2019-12; the first one governs from 2020-01.",
+            "No grace rule is in force for coverage month 2019-12; one governs from 2020-01.",
             {"kind": "grace", "coverage_month": "2019-12"},
         ),
         (
@@ -334,6 +334,15 @@ def test_a_refusal_says_its_facts_and_keeps_them(
 def test_a_refusal_about_a_client_says_its_facts(refusal: Refusal, code: str, said: list[str]) -> None:
     assert (refusal.code, refusal.faults) == (code, ())
     assert [words for words in said if words not in str(refusal)] == []
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "a hazard"), (2, "2 hazards")])
+def test_hazards_are_counted_and_acknowledging_them_is_asked_for(count: int, said: str) -> None:
+    refusal = errors.HazardsNotAcknowledged(count)
+    assert (
+        str(refusal) == f"This has {said}. Nothing was saved: read what is hazardous about it, and say that you have."
+    )
+    assert [fault.pointer for fault in refusal.faults] == ["/acknowledged"]
 
 
 def needs_facts(kind: type[Refusal]) -> bool:

@@ -17,6 +17,8 @@ from ebill.store.once import Asked, Kept
 from ebill.store.tables import account_versions, answers, audit, rules
 from tests.world import ACME, Door, door
 
+pytestmark = pytest.mark.anywhere
+
 AT = f"/v1/clients/{ACME}/rules"
 RULE = {"since": "2090-01", "generation": {"day_of_month": 9}, "cite": "Letter"}
 OTHER = {**RULE, "cite": "Another letter"}

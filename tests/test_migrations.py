@@ -19,6 +19,8 @@ from tests.records import changing, furnish, head
 from tests.stores import Databases
 from tests.writers import Writers, starter, whole
 
+pytestmark = pytest.mark.anywhere
+
 SCRIPTS = ScriptDirectory.from_config(engine._alembic())
 REVISIONS = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
 

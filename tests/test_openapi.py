@@ -36,6 +36,8 @@ from tests import strategies
 from tests.books import row, section, small
 from tests.hostile import GOOD, ROWS, Answer, Row, Sent, ask, body, judge
 
+pytestmark = pytest.mark.anywhere
+
 PUBLIC: Final = {
     "/v1/calculate": "post",
     "/v1/posting": "get",

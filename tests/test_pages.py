@@ -1,5 +1,6 @@
 """Signing in and out, forms that count, and what pages show: names as text, dates as the API has them."""
 
+import gzip
 import re
 import shutil
 import time
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +21,7 @@ from sqlalchemy import update
 from ebill import demo, passwords
 from ebill.errors import StoreUnavailable, TooManyTries
 from ebill.service import clients as served
+from ebill.service import morning
 from ebill.service import people as service
 from ebill.service.clients import Window
 from ebill.store import clients, people
@@ -276,7 +279,22 @@ def test_a_cookie_of_the_other_name_counts_for_nothing_elsewhere(shared: Visits)
 
 
 @pytest.mark.parametrize(
-    "to", ["/home", "/home?show=grace&state=PA", "/month?month=2026-08", "/me", f"/clients/{ACME}?from=2026-08"]
+    "to",
+    [
+        "/home",
+        "/home?show=grace&state=PA",
+        "/month?month=2026-08",
+        "/me",
+        "/clients",
+        "/clients?q=acme",
+        f"/clients/{ACME}?from=2026-08",
+        f"/clients/{ACME}/configure",
+        f"/clients/{ACME}/configure/rule?kind=grace&way=days&days=45&since=2027-01",
+        f"/clients/{ACME}/configure/new-account",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/exception",
+        f"/clients/{ACME}/bill-accounts/MAIN/configure/settings",
+        "/new-client",
+    ],
 )
 def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str) -> None:
     sent_on = shared.look("anyone", to).headers["Location"]
@@ -303,6 +321,9 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(shared: Visits, to: str)
         "/home#//evil",
         "/home?x=//evil.example/",
         "/clients/a/b",
+        "/clients/a/configure/b",
+        "/clients/a/bill-accounts/b",
+        "/clients/a/bill-accounts/../configure",
         "/clients/../me",
         "/homer",
         "/home@evil.example",
@@ -439,7 +460,17 @@ def test_sessions_are_listed_and_ended(opened: Visits) -> None:
 
 # what every page has
 
-PATHS = ["/", "/calculator?state=PA&from=2026-08", "/sign-in", "/home", "/month", "/me", f"/clients/{ACME}", "/nowhere"]
+PATHS = [
+    "/",
+    "/calculator?state=PA&from=2026-08",
+    "/sign-in",
+    "/home",
+    "/month",
+    "/me",
+    "/clients",
+    f"/clients/{ACME}",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -460,6 +491,173 @@ def test_no_page_has_script_or_style_in_it_or_loads_from_elsewhere(shared: Visit
     page = text_of(shared.look("producer", path))
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?! src=\"/static/)", page)
     assert not re.search(r"(?:src|href|action)=\"(?!/|#|data:,)", page)
+
+
+@pytest.mark.parametrize("path", ["/home", "/clients/1000-ACME", "/static/pages.css", "/static/htmx.min.js"])
+def test_what_is_packed_unpacks_to_the_same(shared: Visits, path: str) -> None:
+    plain = shared.look("producer", path)
+    packed = shared.look("producer", path, {"Accept-Encoding": "gzip", "Sec-Fetch-Site": "same-origin"})
+    assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+    assert gzip.decompress(packed.data) == plain.data
+    assert len(packed.data) == int(packed.headers["Content-Length"]) < len(plain.data) / 2
+    assert "Accept-Encoding" in plain.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Accept-Encoding": "gzip"},
+        {"Sec-Fetch-Site": "same-site", "Accept-Encoding": "gzip"},
+        {"Accept-Encoding": "gzip"},
+        {"Sec-Fetch-Site": "same-origin", "Accept-Encoding": "gzip;q=0, br"},
+        {"Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=str,
+)
+def test_a_page_is_not_packed_for_another_site_nor_for_who_cannot_unpack_it(
+    shared: Visits, headers: dict[str, str]
+) -> None:
+    assert "Content-Encoding" not in shared.look("producer", "/home", headers).headers
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_file_that_is_still_the_same_is_not_sent_again(shared: Visits, encoding: str) -> None:
+    headers = {"Accept-Encoding": encoding}
+    first = shared.look("anyone", "/static/pages.css", headers)
+    again = shared.look("anyone", "/static/pages.css", {**headers, "If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    other = shared.look("anyone", "/static/pages.css", {"If-None-Match": '"another"', **headers})
+    assert other.status_code == 200
+
+
+def test_a_list_goes_on_over_midnight(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebill.web.pages.home.PAGE", 1)
+    late, later = (datetime(2026, 11, 26, *at, tzinfo=UTC) for at in ((4, 50), (5, 10)))
+    with opened.store.writing(By("setup", late)) as write:
+        opened.sessions["late"] = people.new_session(write.connection, "pat-producer", late)
+        write.audit("setup")
+    monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: late))
+    first = opened.look("late", "/home?show=grace")
+    (link,) = re.findall(r'class="button" href="([^"]*)"', first.text)
+    monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: later))
+    second = opened.look("late", unescape(link))
+    today = opened.look("late", "/home?show=grace")
+    accounts = [re.findall(rf"/clients/{ACME}#(\w+)", answer.text) for answer in (first, second, today)]
+    assert accounts == [["COBRA"], ["MAIN"], ["COBRA"]]
+    assert "6 days" in text_of(first)
+    assert all("5 days" in text_of(answer) for answer in (second, today))
+
+
+@pytest.mark.parametrize("on", ["9999-12-31", "1999-12-31", "soon"])
+def test_a_list_begins_on_no_day_that_is_not_supported(shared: Visits, on: str) -> None:
+    answer = shared.look("producer", f"/home?show=grace&on={on}")
+    assert (answer.status_code, "must be a date" in text_of(answer)) == (422, True)
+
+
+# kept pages
+
+
+def _home(opened: Visits, path: str = "/home") -> str:
+    answer = opened.look("producer", path)
+    assert answer.status_code == 200
+    return text_of(answer)
+
+
+@pytest.fixture
+def worked_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Says each time that a morning or a month is worked out anew; all happens in one quarter of an hour."""
+    found: list[str] = []
+    monkeypatch.setattr("ebill.web.pages.door.quarter", lambda _: 0)
+
+    def counted(name: str) -> Callable[..., Any]:
+        real = getattr(morning, name)
+
+        def begin(*given: Any) -> Any:
+            found.append(name)
+            return real(*given)
+
+        return begin
+
+    for name in ("begin_morning", "begin_month"):
+        monkeypatch.setattr(morning, name, counted(name))
+    return found
+
+
+@pytest.mark.parametrize("path", ["/home", "/home?q=acme", "/month?month=2026-11"])
+def test_a_page_is_kept_while_nothing_changes(opened: Visits, worked_out: list[str], path: str) -> None:
+    assert _home(opened, path) == _home(opened, path)
+    assert len(worked_out) == 1
+    opened.look("manager", path)
+    assert len(worked_out) == 2
+
+
+def _rename(opened: Visits) -> None:
+    with opened.store.writing(By("setup", datetime.now(UTC))) as write:
+        client = Client(client_id=ACME, version=2, team_id="north", name="Renamed", state="PA")
+        clients.put_client(write.connection, client, "setup", write.at)
+        write.audit("put_client", client_id=ACME)
+
+
+def _withdraw(opened: Visits) -> None:
+    with opened.store.writing(By("setup", datetime.now(UTC))) as write:
+        people.withdraw(write.connection, "pat-producer", ACME)
+        write.audit("withdraw_client", client_id=ACME)
+
+
+def _pay(opened: Visits) -> None:
+    now = datetime.now(UTC)
+    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/payments"
+    body = {"coverage_month": f"{now:%Y-%m}", "paid_at": (now - timedelta(days=1)).date().isoformat()}
+    assert opened.ask("admin", "POST", path, body, {"Idempotency-Key": "a key of a test"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("change", "was", "shows"), [(_rename, "Acme Ltd", "Renamed"), (_withdraw, "2 bill accounts", "No bill accounts")]
+)
+def test_a_kept_page_is_worked_out_anew_after_a_change(
+    opened: Visits, worked_out: list[str], change: Callable[[Visits], None], was: str, shows: str
+) -> None:
+    assert was in _home(opened)
+    change(opened)
+    found = _home(opened)
+    assert (shows in found, was in found, len(worked_out)) == (True, False, 2)
+
+
+def test_a_kept_page_is_worked_out_anew_once_a_payment_is_recorded(opened: Visits, worked_out: list[str]) -> None:
+    _home(opened)
+    _pay(opened)
+    _home(opened)
+    assert len(worked_out) == 2
+
+
+def test_a_kept_page_is_worked_out_anew_on_another_day(
+    opened: Visits, worked_out: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _home(opened)
+    monkeypatch.setattr("ebill.web.pages.door.quarter", lambda _: -1)
+    _home(opened)
+    assert len(worked_out) == 2
+
+
+def test_a_page_during_whose_making_something_changed_is_worked_out_anew(
+    opened: Visits, worked_out: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = morning.begin_morning
+
+    def changing(*given: Any) -> Any:
+        finish = real(*given)
+
+        def finished(reading: Any) -> Any:
+            _rename(opened)
+            return finish(reading)
+
+        return finished
+
+    with monkeypatch.context() as once:
+        once.setattr(morning, "begin_morning", changing)
+        assert "Acme Ltd" in _home(opened)
+    assert "Renamed" in _home(opened)
+    assert len(worked_out) == 2
 
 
 def test_who_reads_html_is_told_in_a_page_and_programs_in_json(shared: Visits) -> None:
@@ -557,10 +755,10 @@ def expected(invoices: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return [(each["coverage_month"], [str(each[name]) for name in NAMES if each[name]]) for each in invoices]
 
 
-def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> None:
+def test_pages_show_the_dates_of_the_api_for_two_hundred_accounts(sqlite_url: str) -> None:
     store = Store(sqlite_url)
     now, book = datetime.now(UTC), book_file().book
-    demo.fill(store, book, 34, now)
+    demo.fill(store, book, 90, now)
     with store.writing(By("setup", now)) as write:
         cookie = people.new_session(write.connection, demo.ADMIN, now)
         write.audit("setup")
@@ -569,7 +767,7 @@ def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> 
     with store.reading() as connection:
         admin = people.user(connection, demo.ADMIN)
         assert admin
-        for number in range(1, 35):
+        for number in range(1, 91):
             client_id = f"C{number:05}"
             page = client.get(f"/clients/{client_id}?from=2026-11", headers={"Cookie": f"sid={cookie}"})
             window = Window(first=np.datetime64("2026-11", "M"), count=12)
@@ -583,7 +781,7 @@ def test_pages_show_the_dates_of_the_api_for_fifty_accounts(sqlite_url: str) -> 
             assert [row for row in shown_dates(text_of(page)) if row[1] and row[0] in months][: len(billed)] == billed
             seen += len(answer["bill_accounts"])
     store.close()
-    assert seen >= 50
+    assert seen >= 200
 
 
 @pytest.mark.parametrize(

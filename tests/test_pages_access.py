@@ -39,6 +39,7 @@ def address(opened: Visits, row: dict[str, str], actor: str, which: str) -> str:
     whose = {ACME: actor if actor in world.feeds else "producer", ZENITH: "quinn"}.get(which, "")
     named = {
         "client_id": which,
+        "account_id": "MAIN",
         "token_id": world.spare.get(whose, "0123456789abcdef"),
         "feed_id": world.feeds[whose].split("_")[1] if whose else "0123456789abcdef",
         "session_id": sessions.get(whose, "0123456789abcdef"),
@@ -135,6 +136,7 @@ def test_a_token_opens_no_page(opened: Visits, page: Page) -> None:
         return
     path = page.path.format(
         client_id=ACME,
+        account_id="MAIN",
         token_id=opened.world.spare["producer"],
         feed_id=opened.world.feeds["producer"].split("_")[1],
         session_id=session_ids(opened)["producer"],
@@ -151,7 +153,7 @@ def test_a_cookie_opens_no_route_of_the_api(opened: Visits, path: str) -> None:
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: f"{page.method} {page.path}")
 def test_other_methods_are_refused(opened: Visits, page: Page) -> None:
     methods = {each.method for each in pages.PAGES if each.path == page.path}
-    path = page.path.format(client_id=ACME, token_id="a", feed_id="b", session_id="c")  # noqa: S106
+    path = page.path.format(client_id=ACME, account_id="MAIN", token_id="a", feed_id="b", session_id="c")  # noqa: S106
     for method in {"PUT", "DELETE", "PATCH", "OPTIONS", "GET", "POST"} - methods:
         answer = opened.client.open(path, method=method, headers={"Accept": "text/html"})
         assert answer.status_code == 405

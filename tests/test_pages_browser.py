@@ -5,6 +5,7 @@ does whatever the browser complains of.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -53,6 +54,28 @@ PAGES = [
     "/nowhere",
 ]
 
+CHANGE = "way=day_of_month&day_of_month=5&since=2028-03&cite=Letter"
+MANAGER_PAGES = [
+    "/clients",
+    "/clients?q=nobody-of-this-name",
+    "/clients/C00001/configure",
+    "/clients/C00001/bill-accounts/MED/configure",
+    *(
+        f"/clients/C00001/configure/rule?kind={kind}"
+        for kind in ("due", "grace", "pay_by", "posting", "calendar", "timezone", "skip_coverage_months")
+    ),
+    f"/clients/C00001/configure/rule?kind=generation&{CHANGE}",
+    f"/clients/C00001/configure/rule?kind=generation&{CHANGE}&weekday=x&day_of_month=soon".replace(
+        "day_of_month=5&", ""
+    ),
+    "/clients/C00001/bill-accounts/MED/configure/rule?kind=grace&way=days&days=45&since=2025-01",
+    "/clients/C00001/configure/settings",
+    "/clients/C00001/bill-accounts/MED/configure/exception?tried=yes&way=fix&coverage_month=2028-03&due_date=2028-03-03",
+    "/clients/C00001/configure/new-account?version=new&id=NEW&name=New&kind=dental",
+    "/new-client?version=new&id=a_b",
+    "/clients/HOSTILE/configure",
+]
+
 
 class Served(NamedTuple):
     """Where the service is, and the cookies of sessions that were begun before."""
@@ -94,11 +117,16 @@ def _fill(store: Store) -> dict[str, str]:
         account = Account(client_id="HOSTILE", account_id="MED", version=1, kind=HOSTILE, name=HOSTILE)
         clients.put_account(write.connection, account, "setup", now)
         people.grant(write.connection, demo.PRODUCER, "HOSTILE", "setup", now)
+        four = Client(client_id="FOUR", version=1, team_id="east", name="A client with four accounts", state="PA")
+        clients.put_client(write.connection, four, "setup", now)
+        for number in range(4):
+            account = Account(client_id="FOUR", account_id=f"A{number}", version=1, kind="medical", name="Medical")
+            clients.put_account(write.connection, account, "setup", now)
         admin = people.user(write.connection, demo.ADMIN)
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
         payments.record(write, book, admin, "C00001", "MED", paid)
-        sessions = {user: people.new_session(write.connection, user, now) for user in (demo.PRODUCER, demo.MANAGER)}
+        sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()
     return sessions
 
@@ -230,6 +258,60 @@ def test_a_question_to_the_calculator(page: Page) -> None:
     expect(page.locator("#answer").get_by_role("alert")).to_contain_text("must be a whole number")
 
 
+def test_a_client_manager_s_change(page: Page, served: Served, request: pytest.FixtureRequest) -> None:
+    width, script = request.node.callspec.params["page"]
+    number = str(31 + WIDTHS.index(width) * 2 + script)
+    come_in(page, served, demo.MANAGER)
+    page.goto("/home")
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Clients").click()
+    page.get_by_label("Client", exact=True).fill("C00001")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="Configure").click()
+    page.get_by_role("row", name="Grace").first.get_by_role("link", name="Change").click()
+    page.get_by_label("How many days").fill(number)
+    page.get_by_label("From coverage month").select_option(_later(24))
+    does = page.locator("#preview")
+    if not script:
+        page.get_by_role("button", name="Show what it does").click()
+    expect(does.get_by_role("status")).to_contain_text("would move")
+    expect(does.get_by_text("To save it, fill in who says so.")).to_be_visible()
+    page.get_by_label("Who says so").fill("Letter of a test")
+    if not script:
+        page.get_by_role("button", name="Show what it does").click()
+    expect(does.locator("table.worked td.moved").first).to_be_visible()
+    does.get_by_label("Reason").fill(f"Agreed: {number}")
+    if does.get_by_label("I have read").count():
+        does.get_by_label("I have read").check()
+    does.get_by_role("button", name="Save").click()
+    saved = page.locator("#saved")
+    expect(saved).to_contain_text(f"Agreed: {number}")
+    expect(saved).to_contain_text(demo.MANAGER)
+    expect(page.get_by_role("row", name="Grace").first).to_contain_text(f"{number} days after the due date")
+    assert is_within(page)
+
+
+def _later(months: int) -> str:
+    year, month = divmod(12 * int(MONTH[:4]) + int(MONTH[5:]) - 1 + months, 12)
+    return f"{year}-{month + 1:02d}"
+
+
+def test_what_two_look_at_is_saved_once_and_the_other_is_told(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280, java_script_enabled=False) as page:
+        come_in(page, served, demo.MANAGER)
+        change = "kind=pay_by&way=own&days_before_next_invoice=2&cite=Letter"
+        tabs = [page, page.context.new_page()]
+        for tab in tabs:
+            tab.goto(f"/clients/C00002/configure/rule?{change}&since={_later(20)}")
+        for tab in tabs:
+            does = tab.locator("#preview")
+            for box in does.get_by_role("checkbox").all():
+                box.check()
+            does.get_by_role("button", name="Save").click()
+        expect(page.locator("#saved")).to_be_visible()
+        expect(tabs[1].get_by_role("alert")).to_contain_text("Nothing was saved just now.")
+        expect(tabs[1].get_by_role("alert")).to_contain_text(demo.MANAGER)
+
+
 def test_one_s_own_page(page: Page) -> None:
     sign_in(page)
     page.goto("/me")
@@ -252,6 +334,12 @@ def test_one_s_own_page(page: Page) -> None:
 
 
 def test_a_hostile_name_is_text_and_runs_nothing(page: Page, served: Served) -> None:
+    come_in(page, served)
+    come_in(page, served, demo.MANAGER)
+    for path in ("/clients/HOSTILE/configure", "/clients?q=HOSTILE", "/clients/HOSTILE/configure/settings"):
+        page.goto(path)
+        expect(page.get_by_text("{{7*7}}").first).to_be_attached()
+        assert page.title() != "pwned"
     come_in(page, served)
     for path in (
         "/clients/HOSTILE",
@@ -304,8 +392,8 @@ def test_everybody_can_use_every_page(chromium: Browser, served: Served, width: 
     with visit(chromium, served, width, color_scheme=scheme) as page:
         page.goto(PAGES[0])
         found += _violations(page, PAGES[0])
-        come_in(page, served)
-        for path in PAGES[1:]:
+        for path in [*PAGES[1:], *MANAGER_PAGES]:
+            come_in(page, served, demo.MANAGER if path in MANAGER_PAGES else demo.PRODUCER)
             page.goto(path)
             page.evaluate(OPEN_DETAILS)
             found += _violations(page, path)
@@ -346,3 +434,12 @@ def test_a_client_s_year_prints_without_what_is_for_the_screen(chromium: Browser
         expect(page.locator("table.year")).to_be_visible()
         for hidden in ("header.bar", "footer", "details.pay"):
             expect(page.locator(hidden)).to_be_hidden()
+
+
+@pytest.mark.parametrize("sheet", ["Letter", "A4"])
+def test_a_client_s_year_with_four_accounts_is_one_sheet(chromium: Browser, served: Served, sheet: str) -> None:
+    with visit(chromium, served, 1280) as page:
+        come_in(page, served, demo.ADMIN)
+        page.goto("/clients/FOUR")
+        expect(page.locator("table.year")).to_have_count(4)
+        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format=sheet))) == 1

@@ -20,7 +20,7 @@ class Visits(Door):
     def __init__(self, store: Store, world: World, sessions: Mapping[str, str]) -> None:
         super().__init__(store, world)
         self.client = self.app.test_client(use_cookies=False)
-        self.sessions = sessions
+        self.sessions = dict(sessions)
         self.seal = self.app.extensions["ebill.signed"].seal
 
     def look(self, actor: str, path: str, headers: Mapping[str, str] | None = None) -> TestResponse:

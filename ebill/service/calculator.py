@@ -159,16 +159,17 @@ def state(book: RuleBook, code: str, now: datetime) -> State:
         "name": book.states[code].name,
         "rulebook": versions(book),
         "coverage_month": str(month),
-        "in_force": [_row(row) for row in rows if row in current],
-        "to_come": [_row(row) for row in sorted(rows, key=lambda row: row.since) if row.since > month],
+        "in_force": [as_rule_row(row) for row in rows if row in current],
+        "to_come": [as_rule_row(row) for row in sorted(rows, key=lambda row: row.since) if row.since > month],
         "products": [
-            {"code": name, "name": product.name, "rules": [_row(row) for row in product.rows]}
+            {"code": name, "name": product.name, "rules": [as_rule_row(row) for row in product.rows]}
             for name, product in sorted(book.products.items())
         ],
     }
 
 
-def _row(row: Row) -> RuleRow:
+def as_rule_row(row: Row) -> RuleRow:
+    """Give a row as an answer."""
     return {
         "kind": row.kind,
         "since": str(row.since),

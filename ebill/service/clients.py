@@ -36,6 +36,7 @@ from ebill.errors import (
 )
 from ebill.paid import today
 from ebill.rulebook import Life, RuleBook
+from ebill.rules import CalendarName
 from ebill.service import forms
 from ebill.service.books import book_at
 from ebill.service.changes import (
@@ -85,22 +86,22 @@ class Window:
 
 def client(connection: Connection, user: User, client_id: str) -> tuple[dict[str, Any], int]:
     """Answer with a client and its accounts, and the client's version."""
-    dossier = _dossier(connection, user, client_id)
+    dossier = open_dossier(connection, user, client_id)
     answer = {**_plain(dossier.client), "bill_accounts": [_plain(account) for account in dossier.accounts]}
     return answer, dossier.client.version
 
 
 def account(connection: Connection, user: User, client_id: str, account_id: str) -> tuple[dict[str, Any], int]:
     """Answer with a bill account, and its version."""
-    found = _account(_dossier(connection, user, client_id), account_id)
+    found = account_in(open_dossier(connection, user, client_id), account_id)
     return _plain(found), found.version
 
 
 def entries(connection: Connection, user: User, client_id: str, account_id: str | None) -> dict[str, Any]:
     """Answer with the rules and exceptions entered for a client or an account, in the order they were."""
-    dossier = _dossier(connection, user, client_id)
+    dossier = open_dossier(connection, user, client_id)
     if account_id is not None:
-        _account(dossier, account_id)
+        account_in(dossier, account_id)
     return {
         "rules": [entry_as_data(entry) for entry in dossier.rules if entry.account_id == account_id],
         "exceptions": [entry_as_data(entry) for entry in dossier.exceptions if entry.account_id == account_id],
@@ -131,9 +132,9 @@ def schedule(
     if dossier is None:
         raise NotKnownThen
     if then is not None and account_id is not None and account_id not in {each.account_id for each in dossier.accounts}:
-        _account(_dossier(connection, user, client_id), account_id)
+        account_in(open_dossier(connection, user, client_id), account_id)
         raise NotKnownThen
-    chosen = dossier.accounts if account_id is None else (_account(dossier, account_id),)
+    chosen = dossier.accounts if account_id is None else (account_in(dossier, account_id),)
     paid = payments.in_force(connection, client_id, then)
     return {
         "client_id": client_id,
@@ -160,7 +161,7 @@ def put_client(
     connection = write.connection
     before = None
     if not made_to.new or _is_open(connection, user, client_id):
-        before = _dossier(connection, user, client_id)
+        before = open_dossier(connection, user, client_id)
     given = body if isinstance(body, dict) else {}
     with also_faulty(lambda: [*settings_faults(book, given), *_team_faults(connection, user, given)]):
         new, retroactive, reason = forms.client(body, client_id, 0)
@@ -192,7 +193,7 @@ def put_account(
     dry_run: bool,
 ) -> tuple[dict[str, Any], int]:
     """Make a bill account or change its settings, as `put_client`."""
-    before = _dossier(write.connection, user, client_id)
+    before = open_dossier(write.connection, user, client_id)
     was = next((account for account in before.accounts if account.account_id == account_id), None)
     given = body if isinstance(body, dict) else {}
     with also_faulty(lambda: [*settings_faults(book, given), *_taken_faults(before, account_id)]):
@@ -252,9 +253,9 @@ def _add(
     form: Callable[[Any, str, str | None], RuleEntry | ExceptionEntry],
     body: Any,
 ) -> dict[str, Any]:
-    before = _dossier(write.connection, user, client_id)
+    before = open_dossier(write.connection, user, client_id)
     if account_id is not None:
-        _account(before, account_id)
+        account_in(before, account_id)
     entry = form(body, client_id, account_id)
     if found := calendar_faults(book, entry):
         raise InvalidInput(found)
@@ -369,7 +370,8 @@ def _elsewhere(client: Client, account: Account, months: list[str]) -> list[str]
     return [month for month in months if first <= month <= last and month < here]
 
 
-def _dossier(connection: Connection, user: User, client_id: str) -> Dossier:
+def open_dossier(connection: Connection, user: User, client_id: str) -> Dossier:
+    """Give all that is known of a client to a user who sees it. Raises ClientNotFound."""
     access.see(connection, user, client_id)
     return cast(Dossier, kept.dossier(connection, client_id))
 
@@ -382,7 +384,8 @@ def _is_open(connection: Connection, user: User, client_id: str) -> bool:
     return True
 
 
-def _account(dossier: Dossier, account_id: str) -> Account:
+def account_in(dossier: Dossier, account_id: str) -> Account:
+    """Give an account of a client. Raises AccountNotFound."""
     for account in dossier.accounts:
         if account.account_id == account_id:
             return account
@@ -430,9 +433,10 @@ def refuse_unconfigured(book: RuleBook, given: Mapping[str, Any]) -> None:
 
 def calendar_faults(book: RuleBook, entry: RuleEntry | ExceptionEntry) -> list[Fault]:
     """Find a calendar that neither the rule book nor the library knows."""
-    if isinstance(entry, RuleEntry) and entry.kind == "calendar":
+    named = rule(entry.rule) if isinstance(entry, RuleEntry) else None
+    if isinstance(named, CalendarName):
         try:
-            book.calendar(str(rule(entry.rule).as_data()))
+            book.calendar(named.name)
         except UnknownCalendar as refusal:
             return [Fault("/calendar", str(refusal))]
     return []

@@ -7,7 +7,7 @@ account and month.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.dates import DAY, FIRST_DAY, LAST_DAY, MONTHS, Days, as_date, as_days
-from ebill.deadlines import DUE, GENERATION, GRACE_END, KINDS, Kind, Stretch, refusals
+from ebill.deadlines import DUE, GENERATION, GRACE_END, KINDS, Dated, Kind, Stretch, refusals
 from ebill.deadlines import deadlines as dated
 from ebill.errors import Fault, InvalidInput, PaymentOutsideCalendar, Refusal
 from ebill.paid import today, window
@@ -306,11 +306,12 @@ class _Payment(NamedTuple):
 class _Group:
     """Accounts with the same dates, the deadlines of these, and where their invoices stand."""
 
-    def __init__(self, book: RuleBook, key: Key, of: Stretch, members: Indexes, as_of: date, sought: Sought) -> None:
+    def __init__(self, book: RuleBook, key: Key, of: Stretch, members: Indexes, as_of: date) -> None:
         self._book, self._key = book, key
         self.stretch, self.members, self.as_of = of, members, as_of
-        self.dated = dated(of, sought.first, sought.last, KINDS if sought.kinds is None else sought.kinds)
-        self.rows = sorted({each.row for each in self.dated})
+        self.dated: list[Dated] = []
+        self.rows: list[int] = []
+        self.codes: list[int] = []
         self._payments: list[_Payment] = []
         self._months: dict[str, tuple[int, int, int] | None] = {}
         self._windows: dict[str, tuple[int, int, Refusal | None]] = {}
@@ -332,10 +333,8 @@ class _Group:
     def pieces(self, sought: Sought) -> Iterator[tuple[_Day, _Piece]]:
         """Give the deadlines of its invoices, and the days by which its payments post."""
         begins = self.stretch.begins
-        generation, due, grace_end = (self.stretch.days[order, self.rows] for order in (GENERATION, DUE, GRACE_END))
-        codes = standing(generation, due, grace_end, as_days(self.as_of))
         of_row = {
-            row: _Piece(self.members, begins + row, code) for row, code in zip(self.rows, codes.tolist(), strict=True)
+            row: _Piece(self.members, begins + row, code) for row, code in zip(self.rows, self.codes, strict=True)
         }
         if self._payments:
             paid = self._paid()
@@ -404,8 +403,26 @@ def _groups(
         zone = of.timeline.at(month).rule("timezone").name
         if zone not in todays:
             todays[zone] = sought.as_of or today(of.timeline, now)
-        groups.append(_Group(book, key, of, np.array(indexes, np.int32), todays[zone], sought))
+        groups.append(_Group(book, key, of, np.array(indexes, np.int32), todays[zone]))
+    _date(groups, sought)
     return groups
+
+
+def _date(groups: Sequence[_Group], sought: Sought) -> None:
+    """Give all groups their deadlines, the rows of these, and where an unpaid invoice of each row stands."""
+    stretches = [group.stretch for group in groups]
+    found = dated(stretches, sought.first, sought.last, KINDS if sought.kinds is None else sought.kinds)
+    for group, of in zip(groups, found, strict=True):
+        group.dated, group.rows = of, sorted({each.row for each in of})
+    busy = [group for group in groups if group.rows]
+    if not busy:
+        return
+    days = np.concatenate([group.stretch.days[:, group.rows] for group in busy], axis=1)
+    counts = [len(group.rows) for group in busy]
+    as_of = np.repeat(as_days([group.as_of for group in busy]), counts)
+    codes = iter(standing(days[GENERATION], days[DUE], days[GRACE_END], as_of).tolist())
+    for group, count in zip(busy, counts, strict=True):
+        group.codes = list(islice(codes, count))
 
 
 def _payments(connection: Connection, whose: Whose, groups: list[_Group], sought: Sought) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from ebill.grammar import (
     KINDS,
     Flag,
     Month,
+    OwnRulesSchema,
     RowSchema,
     SkippedMonths,
     Strict,
@@ -24,7 +25,7 @@ from ebill.grammar import (
     faults,
 )
 from ebill.questions import ExceptionSchema
-from ebill.rules import Rule
+from ebill.rules import Inherited, Rule
 from ebill.schedule import FIXED_NAMES
 from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 
@@ -99,14 +100,26 @@ class AccountSchema(SettingsSchema):
     state = Word(load_default=None)
 
 
-class RuleEntrySchema(RowSchema, Owned):
-    """The body of `POST …/rules`: a row as in the rule book, and whether it may move what was generated."""
+class RuleEntrySchema(OwnRulesSchema, RowSchema, Owned):
+    """The body of `POST …/rules`: a row as in the rule book, and whether it may move what was generated.
+
+    In the rule's place may stand `"inherited"`: from then on the client or account has none of its own of that kind,
+    and what the layers below say shows through.
+    """
 
     class Meta:
         """A floor is law, and so a state's or a product's."""
 
         unknown = "include"
         exclude = ("grace_floor",)
+
+    @validates_schema
+    def refuse_assumed(self, data: Mapping[str, Any], **_: Any) -> None:
+        """Refuse to assume what is no rule: whether the one that shows through is assumed, its own row says."""
+        if data["assumed"] and any(isinstance(value, Inherited) for value in data.values()):
+            raise ValidationError(
+                {"assumed": ["must not be true: what is inherited says itself whether it is assumed"]}
+            )
 
 
 class ExceptionEntrySchema(ExceptionSchema):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ CONFIGURING: Final = frozenset(
     }
 )
 """What is done to a client, which whoever sees the client may know of."""
+SETTING: Final = frozenset({"put_client", "put_bill_account", "add_rule", "add_exception", "import_client"})
+"""What of that sets how the client is billed."""
 DECIDING: Final = frozenset({"grant", "withdraw", "access_granted", "access_declined"})
 """What is decided about who sees it, which is for its managers to know."""
 _OF_OTHERS: Final = ("token_id", "request_id")
@@ -41,18 +43,22 @@ def list_audit(
     client_id: str | None = None,
     *,
     newest: bool = False,
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Answer with at most `limit` audit rows, the oldest or the newest first, and the cursor of the next page.
 
+    `only` narrows them to some actions.
     An administrator reads all of them. Others read what they did themselves, and what was done to the clients that
     they see now; of that, who may see a client is for its managers alone. Numbers, hashes and tokens would tell of
     other rows and other people: `key` seals the cursors, which go by instants. Raises ClientNotFound and BadRequest.
     """
-    about = orjson.dumps(["audit", user.user_id, client_id, newest])
+    about = orjson.dumps(["audit", user.user_id, client_id, newest, *sorted(only or ())])
     query = select(audit).where(*_audit_open_to(user))
     if client_id is not None:
         access.see(connection, user, client_id)
         query = query.where(audit.c.client_id == client_id)
+    if only is not None:
+        query = query.where(audit.c.action.in_(sorted(only)))
     begin, skipped = None, 0
     if cursor is not None:
         at, count = listing.opened(key, about, cursor)

@@ -48,20 +48,25 @@ ABOUT: Final[Mapping[Group, About]] = {
 """`pay_by` is by when to pay so that the next invoice shows it for certain."""
 
 
-def sought(book: RuleBook, user: User, group: Group, given: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:
+def sought(
+    book: RuleBook, user: User, group: Group, given: Mapping[str, Any], now: datetime, on: date | None = None
+) -> dict[str, Any] | None:
     """Give what to ask `deadlines` for to be told a group in full; None where the filters leave nothing of it.
 
-    `given` are `state`, `standing` and `q`, those left out by default.
+    `given` are `state`, `standing` and `q`, those left out by default. The list begins `on` a day, which is today
+    unless its first page was asked for on another. Raises InvalidInput for a day that is not supported.
     """
+    if on is not None and not FIRST_DAY <= on <= LAST_DAY:
+        raise InvalidInput([Fault("/on", f"must be a date from {FIRST_DAY} to {LAST_DAY}")])
     kind, standings, days = ABOUT[group]
     chosen = given.get("standing")
     if chosen is not None and chosen not in standings:
         return None
-    today, _ = default_span(book, user, None, None, now)
+    first, _ = default_span(book, user, on, None, now)
     return {
         **given,
-        "first": today,
-        "last": min(today + timedelta(days=days), LAST_DAY),
+        "first": first,
+        "last": min(first + timedelta(days=days), LAST_DAY),
         "kinds": frozenset({kind}),
         "standing": standings if chosen is None else chosen,
     }

@@ -15,13 +15,13 @@ import numpy as np
 import orjson
 
 from ebill.dates import FIRST_MONTH
-from ebill.grammar import RulesSchema
+from ebill.grammar import OwnRulesSchema
 from ebill.rulebook import Layer, Row, Scope
 from ebill.rules import Rule, SkipCoverageMonths, Timezone
 from ebill.schedule import FixedDates
 from ebill.store.clients import Account, Client, Dossier, ExceptionEntry, RuleEntry, Settings
 
-_RULES = RulesSchema()
+_RULES = OwnRulesSchema()
 
 
 def scope(dossier: Dossier, account: Account) -> Scope:
@@ -71,7 +71,7 @@ def fixed_dates(entry: ExceptionEntry) -> FixedDates:
 
 @lru_cache(maxsize=16384)
 def rule(text: str) -> Rule:
-    """Read a rule from its JSON text `{"generation": {...}}`."""
+    """Read a rule from its JSON text: `{"generation": {...}}`, or `{"generation": "inherited"}`."""
     (value,) = _RULES.load(orjson.loads(text)).values()
     return cast(Rule, value)
 

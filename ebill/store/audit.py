@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, desc, insert, select
+from sqlalchemy import Connection, bindparam, desc, insert, select
 
 from ebill.store.tables import audit as table
 
@@ -43,6 +43,12 @@ def last(connection: Connection) -> Last:
     """Give the end of the chain."""
     row = connection.execute(_LAST).first()
     return Last(row.sequence, row.hash, row.at) if row else Last(0, FIRST, None)
+
+
+def state(connection: Connection, client_id: str) -> bytes:
+    """Give the state of a client: the hash of its last row, or nothing. While it is the same, nothing has changed."""
+    found = connection.scalar(_STATE, {"of": client_id})
+    return found or b""
 
 
 def append(connection: Connection, after: Last, by: By, at: datetime, action: str, facts: Mapping[str, Any]) -> Last:
@@ -100,3 +106,6 @@ def _hash(row: Mapping[str, Any]) -> bytes:
 
 
 _LAST: Final = select(table.c.sequence, table.c.hash, table.c.at).order_by(desc(table.c.sequence)).limit(1)
+_STATE: Final = (
+    select(table.c.hash).where(table.c.client_id == bindparam("of")).order_by(desc(table.c.sequence)).limit(1)
+)

@@ -197,6 +197,11 @@ _RULE: Final[dict[str, Any]] = {
     "generation": {"day_of_month": 12},
     "cite": "Letter of the client, 2026-08-03",
 }
+_NO_MORE: Final[dict[str, Any]] = {
+    "since": "2028-01",
+    "generation": "inherited",
+    "cite": "Agreed with the client, 2027-11-02",
+}
 _EXCEPTION: Final[dict[str, Any]] = {
     "coverage_month": "2027-01",
     "generation_date": "2026-12-09",
@@ -242,6 +247,7 @@ def _of_either(path: str, parameters: dict[str, str], views: Sequence[Callable[[
             query=DryRunSchema,
             body=RuleEntrySchema,
             example=_RULE,
+            also={"no rule of its own any more": _NO_MORE},
             parameters=parameters,
             statuses=(201, 200),
             refuses=CHANGE_REFUSES,

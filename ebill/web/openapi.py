@@ -24,7 +24,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields
 
-from ebill import grammar, sending
+from ebill import grammar, rules, sending
 from ebill.service import forms, reminders
 from ebill.web import queries
 from ebill.web.problems import status_of
@@ -117,7 +117,8 @@ def _operation(route: Route, answers: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": {"type": "string"}, "examples": {"works": {"value": route.example}}}
         operation["requestBody"] = {"required": True, "content": {"text/csv": content}}
     elif route.body:
-        content = {"schema": route.body, "examples": {"works": {"value": route.example}}}
+        shown = {"works": route.example, **route.also}
+        content = {"schema": route.body, "examples": {name: {"value": value} for name, value in shown.items()}}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
 
@@ -212,6 +213,8 @@ def _ref(name: str) -> dict[str, Any]:
 
 def _field(converter: Any, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
     """Give the JSON Schema of one of the grammar's fields."""
+    if isinstance(field, grammar.OrInherited):
+        return {"anyOf": [converter.field2property(field.written), {"const": rules.INHERITED}]}
     if isinstance(field, grammar.OneOf):
         return {"oneOf": [converter.resolve_nested_schema(schema) for schema in field.kinds.values()]}
     return next((dict(schema) for kind, schema in _FIELDS.items() if isinstance(field, kind)), {})

@@ -35,6 +35,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.PaymentRecorded: 409,
     errors.PaymentNotInForce: 409,
     errors.Stale: 412,
+    errors.PreviewOutdated: 412,
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.PreconditionMissing: 428,

@@ -106,12 +106,12 @@ class Route:
 
     `allows` is what of `access.MAY` its user must be allowed to do. `gives` is the type of the answer (None: an empty
     one), `also_gives` what it gives by `Accept` or `format=`; `query` and `body` are the schemas that it is read by,
-    `example` a body or a query that works, `parameters` examples of what stands in its path. `statuses` are those of
-    its answers, `versioned` says that these have an ETag, and `conditional` that it takes If-Match or If-None-Match: *.
-    `steady` says that an answer depends on nothing but the rule book, the client of the path if any, what is asked, and
-    what day it is somewhere; `only_tried` that what is sent changes nothing; `by_secret` that it is for whoever knows a
-    secret, which its view finds out. `refuses` are the refusals it may answer with besides those that every route of
-    its kind may.
+    `example` a body or a query that works (`also` more of them, by what they show), `parameters` examples of
+    what stands in its path. `statuses` are those of its answers, `versioned` says that these have an ETag, and
+    `conditional` that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the
+    rule book, the client of the path if any, what is asked, and what day it is somewhere; `only_tried` that what is
+    sent changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
+    refusals it may answer with besides those that every route of its kind may.
     """
 
     method: Method
@@ -124,6 +124,7 @@ class Route:
     query: type[Schema] | None = None
     body: type[Schema | Csv] | None = None
     example: Any = None
+    also: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     statuses: tuple[int, ...] = (200,)
     versioned: bool = False

@@ -3,11 +3,15 @@
 - `page`       how a page is declared, what its view is given and gives
 - `door`       what goes around every page: who looks, whether they may, how a refusal looks
 - `cookies`    the cookie of a session, and how a form proves where it came from
+- `packed`     pages and files made smaller on their way
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
 - `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
 - `timeline`   an account's open invoices, drawn to scale
+- `configure`  what is set for a client or a bill account, and the list of clients
+- `changing`   a change as a form: tried as it is typed, saved as it was shown
+- `rule_form`, `exception_form`, `settings_form`  the forms of each kind of change
 
 Templates stand in `ebill/web/templates`, the one style sheet in `ebill/web/static`. htmx comes from its package, and
 only makes things quicker: every task works without JavaScript.
@@ -27,13 +31,35 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from ebill.errors import Refusal
 from ebill.web import problems
-from ebill.web.pages import calculator, clients, door, home, me, sign_in
+from ebill.web.pages import (
+    calculator,
+    clients,
+    configure,
+    door,
+    exception_form,
+    home,
+    me,
+    rule_form,
+    settings_form,
+    sign_in,
+)
 from ebill.web.pages.door import Door
+from ebill.web.pages.packed import can_unpack, pack
 from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
 
-PAGES: Final[Sequence[Page]] = (*calculator.PAGES, *sign_in.PAGES, *home.PAGES, *clients.PAGES, *me.PAGES)
+PAGES: Final[Sequence[Page]] = (
+    *calculator.PAGES,
+    *sign_in.PAGES,
+    *home.PAGES,
+    *clients.PAGES,
+    *configure.PAGES,
+    *rule_form.PAGES,
+    *exception_form.PAGES,
+    *settings_form.PAGES,
+    *me.PAGES,
+)
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
     "htmx.min.js": Path(js_lib_htmx.__file__).parent / "static" / "htmx",
@@ -64,7 +90,14 @@ def register(app: Flask, signed: SignedIn) -> None:
     def static_file(name: str) -> Response:
         if name not in ASSETS:
             raise NotFound
-        return send_from_directory(ASSETS[name], name)
+        answer = send_from_directory(ASSETS[name], name, conditional=False)
+        answer.vary.add("Accept-Encoding")
+        if can_unpack(request):
+            answer.direct_passthrough = False
+            pack(answer)
+            answer.set_etag(f"{answer.get_etag()[0]}-gzip")
+        answer.make_conditional(request)
+        return answer
 
     app.register_error_handler(Refusal, lambda error: door.refused(error) if _is_page() else problems.refuse(error))
     app.register_error_handler(HTTPException, lambda error: _http(error) if _is_page() else problems.http(error))

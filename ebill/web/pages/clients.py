@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from marshmallow import ValidationError, fields
 
+from ebill import access
 from ebill.errors import ClientNotFound, Refusal
 from ebill.grammar import Day, Month, Strict
 from ebill.service import clients, history, payments
@@ -63,6 +64,7 @@ def client_page(look: Look) -> Shown:
         "changes": history.list_audit(look.connection, look.user, CHANGES, None, look.seal, client_id, newest=True)[
             "data"
         ],
+        "may_configure": access.may(look.user, "configure_client"),
         "asked": asked,
         "from_month": str(query["from_"]) if "from_" in query else None,
         **_paid(look, asked),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from flask import Response, g, redirect, render_template, request
@@ -34,18 +34,21 @@ from ebill.errors import (
     shown,
 )
 from ebill.grammar import faults
+from ebill.rulebook import RuleBook
 from ebill.service import forms
-from ebill.store import people
+from ebill.store import audit, people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
+from ebill.web.pages.packed import may_pack, pack
 from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown
 from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
 from ebill.web.signed import SignedIn
+from ebill.web.steady import Steady, quarter
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -56,7 +59,7 @@ HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-store",
-    "Vary": "Cookie",
+    "Vary": "Cookie, Accept-Encoding, Sec-Fetch-Site",
 }
 """With `no-referrer`, a browser would call the origin of our own forms `null`; see `cookies.refuse_forged`."""
 MENDABLE: Final = frozenset({409, 412, 422})
@@ -65,7 +68,13 @@ LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
-_NEXT: Final = re.compile(r"/(home|month|me|clients/[A-Za-z0-9-]{1,32})(\?[A-Za-z0-9_.=&%+-]{0,500})?", re.ASCII)
+_ID: Final = "[A-Za-z0-9-]{1,32}"
+_CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
+_NEXT: Final = re.compile(
+    rf"/(home|month|me|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
+    re.ASCII,
+)
 SENTENCES: Final[Mapping[str, str]] = {
     "client_not_found": (
         "No client of this id is open to you. If you look after this client, ask its client management team for access."
@@ -85,6 +94,7 @@ class Door:
     def __init__(self, signed: SignedIn) -> None:
         self.store, self.books, self.seal = signed.store, signed.books, signed.seal
         self.tries = Tries()
+        self.steady: Steady[Shown] = Steady()
         self._looked: dict[str, datetime] = {}
 
     def view(self, page: Page) -> View:
@@ -120,11 +130,16 @@ class Door:
             with self.store.reading() as connection:
                 user = self._admit(connection, page, path, cookie, now)
                 query = _read(page.query, given())
-                found = page.view(Look(book, now, user, connection, path, query, self.seal, cookie))
+                key = _key(connection, book, user, now) if page.steady else None
+                kept = self.steady.get(key) if key else None
+                found = kept or page.view(Look(book, now, user, connection, path, query, self.seal, cookie))
             if isinstance(found, Later):
                 found = found.finish(self.store.reading)
+            answered = respond(found)
+            if key and not kept and isinstance(found, Shown):
+                self.steady.keep(key, found, answered.calculate_content_length() or 0)
             self._note(cookie, now)
-            return respond(found)
+            return answered
 
         return answer
 
@@ -197,6 +212,24 @@ class Door:
                     people.seen(connection, cookie, at)
 
 
+class Key(NamedTuple):
+    """All that a steady page depends on: who asks for what, by which rules, on which day, and what is in the store.
+
+    `state` is the hash of the last audit row of all: no change is kept without one. It was read in the transaction
+    that let the user in, before anything else of the page: so what is kept under it may be newer, and is never older.
+    """
+
+    user: str
+    address: str
+    book: str
+    quarter: int
+    state: bytes
+
+
+def _key(connection: Connection, book: RuleBook, user: User, now: datetime) -> Key:
+    return Key(user.user_id, request.full_path, book.version, quarter(now), audit.last(connection).hash)
+
+
 def given() -> dict[str, str]:
     """Give the query of this request: each parameter once, and none that is blank, as forms send them."""
     return {name: value for name, value in reading.query(request.environ).items() if value.strip()}
@@ -234,7 +267,10 @@ def respond(found: Shown | File | Moved) -> Response:
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{found.name}"'}
         return Response(found.body, headers=headers, content_type=found.content_type)
     page = render_template(found.template, **found.values)
-    return Response(page, found.status, HEADERS, content_type="text/html; charset=utf-8")
+    answer = Response(page, found.status, HEADERS, content_type="text/html; charset=utf-8")
+    if may_pack(request):
+        pack(answer)
+    return answer
 
 
 def moved(to: str) -> Response:

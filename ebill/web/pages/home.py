@@ -43,9 +43,13 @@ class FilterSchema(Strict):
 
 
 class HomeSchema(FilterSchema):
-    """Which group is shown in full, and which page of it; or else all groups; or the deadlines of one day."""
+    """Which group is shown in full, and which page of it; or else all groups; or the deadlines of one day.
+
+    `on` is the day on which a group's first page was looked at: the pages after it belong to that list.
+    """
 
     show = Choice(*GROUPS)
+    on = Day()
     day = Day()
     kind = Choice(*KINDS)
     cursor = Cursor()
@@ -67,12 +71,12 @@ class MonthSchema(FilterSchema):
 def home(look: Look) -> Later:
     """Show what is urgent, or one group or day in full."""
     query = dict(look.query)
-    show, day, kind, cursor = (query.pop(name, None) for name in ("show", "day", "kind", "cursor"))
+    show, on, day, kind, cursor = (query.pop(name, None) for name in ("show", "on", "day", "kind", "cursor"))
     around = _around(look, query)
     if day is not None:
         return _day(look, query, day, kind, cursor, around)
     if show is not None:
-        return _group(look, query, show, cursor, around)
+        return _group(look, query, show, on, cursor, around)
     finish = morning.begin_morning(look.connection, look.book, look.user, query, SHOWN, look.now)
     return Later(lambda reading: Shown("home.html", {**around, "morning": finish(reading)}))
 
@@ -114,13 +118,15 @@ def month(look: Look) -> Later:
     return Later(finished)
 
 
-def _group(look: Look, query: dict[str, Any], show: Any, cursor: str | None, around: dict[str, Any]) -> Later:
-    asked = morning.sought(look.book, look.user, show, query, look.now)
+def _group(
+    look: Look, query: dict[str, Any], show: Any, on: date | None, cursor: str | None, around: dict[str, Any]
+) -> Later:
+    asked = morning.sought(look.book, look.user, show, query, look.now, on)
     heading, lead = HEADINGS[show]
     values = {**around, "heading": heading, "lead": lead, "show": show}
     if asked is None:
         return Later(lambda _: Shown("list.html", {**values, **_no_page(look)}))
-    return _page(look, asked, cursor, {**values, "more": {"show": show}})
+    return _page(look, asked, cursor, {**values, "more": {"show": show, "on": asked["first"].isoformat()}})
 
 
 def _day(look: Look, query: dict[str, Any], day: date, kind: Any, cursor: str | None, around: dict[str, Any]) -> Later:
@@ -190,7 +196,7 @@ def _near(found: Mapping[str, Any]) -> dict[str, str | None]:
 _FIRST_YEAR: Final = 2000
 
 PAGES: Final = (
-    Page(method="GET", path="/home", allows="read_client", view=home, query=HomeSchema),
+    Page(method="GET", path="/home", allows="read_client", view=home, query=HomeSchema, steady=True),
     Page(method="GET", path="/deadlines.csv", allows="read_client", view=home_file, query=FileSchema),
-    Page(method="GET", path="/month", allows="read_client", view=month, query=MonthSchema),
+    Page(method="GET", path="/month", allows="read_client", view=month, query=MonthSchema, steady=True),
 )

@@ -102,8 +102,9 @@ class Page:
     """A page as declared: see `access.MAY` for what `allows` can be.
 
     `query` is the schema its query is read by. `again` shows a form that was sent once more, with what was wrong with
-    it, once all that it began is undone; without it, what was wrong is a page of its own. `itself` says that the view
-    of a public page does all of it, sessions included: it is given nothing but the pages' own workings.
+    it, once all that it began is undone; without it, what was wrong is a page of its own. `steady` says that what the
+    view gives, a template and its values, depends on nothing but `door.Key`, and may be kept. `itself` says that the
+    view of a public page does all of it, sessions included: it is given nothing but the pages' own workings.
     """
 
     method: Literal["GET", "POST"]
@@ -112,6 +113,7 @@ class Page:
     view: Callable[..., Any]
     query: type[Schema] | None = None
     again: Again | None = None
+    steady: bool = False
     itself: bool = False
 
     @property

@@ -39,6 +39,40 @@ DATES: Final[Mapping[DateName, str]] = {
     "grace_end_date": "Grace ends",
 }
 """The dates of an invoice, in the order in which they mostly come."""
+RULES: Final[Mapping[str, str]] = {
+    "generation": "Generated",
+    "due": "Due",
+    "grace": "Grace",
+    "pay_by": "Recommended pay-by",
+    "posting": "Posting",
+    "calendar": "Calendar of business days",
+    "timezone": "Time zone",
+    "skip_coverage_months": "Months without an invoice",
+    "grace_floor": "Floor of the grace",
+}
+"""The kinds of rule, in the order in which people look for them."""
+HAZARDS: Final[Mapping[str, tuple[str, str]]] = {
+    "earlier_deadline": (
+        "Somebody has less time than before",
+        "A deadline that is still to come moves to an earlier day.",
+    ),
+    "open_invoice_touched": ("An open invoice moves", "It was generated, and its grace is not over: people hold it."),
+    "pay_by_already_past": ("A pay-by date would be past already", "Nobody can keep it any more."),
+    "no_invoice_in_calendar_month": (
+        "A calendar month without an invoice",
+        "People who expect one may think it is lost.",
+    ),
+    "two_invoices_in_calendar_month": ("Two invoices in one calendar month", "People may take one for a mistake."),
+}
+"""What may be hazardous about a change, the gravest first, and why."""
+_IN_SENTENCES: Final[Mapping[str, str]] = {
+    "next_generation_date": "the next invoice's date",
+    "generation_date": "the date it is generated",
+    "due_date": "the due date",
+    "grace_end_date": "the end of the grace",
+    "recommended_pay_by_date": "the recommended pay-by date",
+    "safe_pay_by_date": "the safe pay-by date",
+}
 STEPS: Final[Mapping[str, str]] = {"roll": "business days", "exception": "an exception", "floor": "a floor"}
 TIMELINESS: Final[Mapping[str, str]] = {
     "on_time": "On time: on or before the due date",
@@ -68,6 +102,9 @@ DONE: Final[Mapping[str, str]] = {
 }
 """What stands in the audit of a client; of what is not here, the code is shown."""
 _WRITTEN: Final = re.compile(r"(?<![\w-])(\d{4}-\d{2}-\d{2}|\d{4}-(?:0[1-9]|1[0-2]))(?![\w-])", re.ASCII)
+_MONTH: Final = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
+_NAMED_DATES: Final = re.compile("|".join(_IN_SENTENCES))
+_FIRST_YEAR, _LAST_YEAR = 2000, 2099
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -178,6 +215,63 @@ def capitalised(text: Markup) -> Markup:
     return Markup(text[:1].upper()) + text[1:]  # noqa: S704  # a part of what is markup already
 
 
+def hazard(detail: str) -> Markup:
+    """Say the detail of a hazard, its dates by the names that people know.
+
+    >>> hazard("due_date moves to 2026-08-01")
+    Markup('the due date moves to <time datetime="2026-08-01">Sat Aug 1, 2026</time>')
+    """
+    return prose(_NAMED_DATES.sub(lambda found: _IN_SENTENCES[found[0]], detail))
+
+
+def whence(row: Mapping[str, Any]) -> str:
+    """Say whose a rule is.
+
+    >>> whence({"layer": "state", "scope": "PA", "is_own": False}), whence({"layer": "default", "is_own": False})
+    ('from the state, PA', 'from the house')
+    """
+    if row["is_own"]:
+        return "its own"
+    if row["layer"] == "default":
+        return "from the house"
+    return f"from the {row['layer'].replace('_', ' ')}, {row['scope']}"
+
+
+def months_around(month: str, also: str = "") -> list[tuple[str, str]]:
+    """Give the coverage months to choose from, a year back and three ahead, and what to call them; `also` is another.
+
+    >>> len(months_around("2026-08")), months_around("2026-08")[12], months_around("2099-12")[-1]
+    (49, ('2026-08', 'Aug 2026'), ('2099-12', 'Dec 2099'))
+    >>> months_around("2026-08", "2020-01")[0], len(months_around("2026-08", "soon"))
+    (('2020-01', 'Jan 2020'), 49)
+    """
+    year, number = int(month[:4]), int(month[5:7]) - 1
+    near = (divmod(12 * year + number + ahead, 12) for ahead in range(-12, 37))
+    chosen = [f"{year}-{number + 1:02d}" for year, number in near if _FIRST_YEAR <= year <= _LAST_YEAR]
+    if _MONTH.fullmatch(also):
+        chosen = sorted({*chosen, also})
+    return [(each, plain_month(each)) for each in chosen]
+
+
+def next_month(now: datetime) -> str:
+    """Give the coverage month after that of an instant.
+
+    >>> next_month(datetime(2026, 12, 31, tzinfo=UTC))
+    '2027-01'
+    """
+    year, number = divmod(12 * now.year + now.month, 12)
+    return f"{year}-{number + 1:02d}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Say how many.
+
+    >>> counted(1, "date"), counted(2_000, "date"), counted(0, "bill account")
+    ('1 date', '2,000 dates', '0 bill accounts')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 FILTERS: Final[Mapping[str, Any]] = {
     "day": day,
     "month": month,
@@ -193,6 +287,9 @@ FILTERS: Final[Mapping[str, Any]] = {
     "zipped": lambda values, said: list(zip(values, said, strict=True)),
     "standing": lambda code: STANDINGS[code],
     "kind": lambda code: KINDS[code],
+    "hazard": hazard,
+    "whence": whence,
+    "counted": counted,
     "done": lambda code: DONE.get(code, code.replace("_", " ")),
 }
 WORDS: Final[Mapping[str, Any]] = {
@@ -202,6 +299,8 @@ WORDS: Final[Mapping[str, Any]] = {
     "TIMELINESS": TIMELINESS,
     "SHOWN_ON_NEXT": SHOWN_ON_NEXT,
     "STANDINGS": STANDINGS,
+    "RULES": RULES,
+    "HAZARDS": HAZARDS,
     "KINDS": KINDS,
 }
 """What templates know by name."""

@@ -1,0 +1,51 @@
+"""How long things take, as ratios measured side by side: `make bench`.
+
+Absolute times say more about the machine than about the code, so every figure stands beside what one would compare it
+with, run in turn in one process or against one kind of server; the median of the rounds counts. What moved since the
+ratios of `ratios.json` were kept is said after each part; `--keep` keeps the new ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from tests.bench import calculate, deadlines, imports, previews, ratios, rows, schedules
+from tests.bench.measuring import Ratio
+
+PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
+    "many_rows": partial(rows.many_rows, 60),
+    "many_rule_sets": partial(rows.many_rows, 5_000),
+    "over_http": calculate.over_http,
+    "one_month": calculate.one_month,
+    "client_schedule": schedules.client_schedule,
+    "preview": previews.previews,
+    "import": imports.imports_of_many,
+    "deadline_list": deadlines.deadline_list,
+}
+
+
+def main(*given: str) -> None:
+    """Run all parts, or those that are named; with `--keep`, keep their ratios."""
+    named = [name for name in given if name != "--keep"]
+    if unknown := [name for name in named if name not in PARTS]:
+        sys.exit(f"no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}, and --keep keeps their ratios")
+    for name in named or PARTS:
+        with Path(os.devnull).open("w") as log, redirect_stderr(log):  # where the service logs each request
+            found = list(PARTS[name]())
+        moves = list(ratios.moved(name, found))
+        print(*(f"  * {move}" for move in moves or ["nothing moved"] if found), sep="\n")
+        if "--keep" in given and found:
+            ratios.keep(name, found, datetime.now(UTC).date())
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["EBILL_DATABASE_URL"] = f"sqlite:///{folder}/ebill.db"
+        main(*sys.argv[1:])
