@@ -20,10 +20,11 @@ Needs pyarrow, which is imported when it is first used: it takes a quarter of a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache, partial
-from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ import numpy.typing as npt
 
 from ebill import questions, strictjson
 from ebill.batch import moments
-from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers, month_text
+from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
 from ebill.batch.moments import BAD, GOOD, Moments, Posted
 from ebill.dates import FIRST_MONTH, MONTH, as_month
 from ebill.errors import Fault, InvalidInput, MalformedJson, Refusal, TableRefused, did_you_mean, pointer
@@ -63,7 +64,11 @@ WARNED: Final = tuple(
 """How warnings are written, by their number."""
 REASONS_MOST: Final = 10_000
 """Reasons that are kept for the next row that is wrong alike."""
+JSON: Final = ("rules", "exceptions")
+JSON_MOST: Final = 256_000
+"""Characters of rules or exceptions."""
 _NO_WORD: Final = -1
+_NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 class Reason(NamedTuple):
@@ -71,6 +76,9 @@ class Reason(NamedTuple):
 
     code: str
     detail: str
+
+
+Unread = Reason | Mapping[str, Any]
 
 
 class Answered(NamedTuple):
@@ -103,8 +111,7 @@ class Answered(NamedTuple):
         rows, entries, numbers = len(self.numbers), self.entries, self.numbers
         columns = {name: self.asked.column(name) for name in ECHOED if name in self.asked.schema.names}
         columns["coverage_month"] = _month_column(columns["coverage_month"])
-        for name in DATE_NAMES:
-            columns[name] = _dates(np.take(entries.column(name), numbers))
+        columns |= {name: _dates(np.take(entries.column(name), numbers)) for name in DATE_NAMES}
         as_of = np.take(entries.today, numbers) if self.as_of is None else self.as_of
         warned = np.take(entries.warned, numbers).astype(np.int8)
         if self.reason is not None:
@@ -112,11 +119,8 @@ class Answered(NamedTuple):
         columns["as_of"] = _dates(as_of)
         columns["standing"] = _words(self.standing, STANDINGS)
         columns["warnings"] = _words(warned, WARNED)
-        if self.posted is not None:
-            for name, days in zip(PAID, self.posted[1:], strict=False):
-                columns[name] = _dates(days)
-            columns["timeliness"] = _words(self.timeliness, TIMELINESS)
-            columns["reflected_on_next_invoice"] = _words(self.reflected, REFLECTED)
+        if "paid_at" in self.asked.schema.names:
+            columns |= self._paid()
         for place, name in enumerate(("reason", "detail")):
             if self.reason is None:
                 columns[name] = pa.nulls(rows, pa.string())
@@ -124,6 +128,16 @@ class Answered(NamedTuple):
                 texts = pa.array([reason[place] for reason in self.reasons], pa.string())
                 columns[name] = texts.take(pa.array(self.reason, mask=self.reason < 0))
         return pa.record_batch(list(columns.values()), names=list(columns))
+
+    def _paid(self) -> dict[str, Any]:
+        rows = len(self.numbers)
+        days = (np.full(rows, NONE, np.int32),) * 3 if self.posted is None else self.posted[1:]
+        no_words = np.full(rows, _NO_WORD, np.int8)
+        return {
+            **{name: _dates(column) for name, column in zip(PAID, days, strict=False)},
+            PAID[3]: _words(no_words if self.timeliness is None else self.timeliness, TIMELINESS),
+            PAID[4]: _words(no_words if self.reflected is None else self.reflected, REFLECTED),
+        }
 
 
 class Batches:
@@ -138,10 +152,13 @@ class Batches:
         self._fresh = partial(Laid, as_of, now)
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
-        self._reasons: dict[tuple[Any, ...], Reason] = {}
+        self._reasons: dict[Any, Reason] = {}
 
-    def answer(self, batch: Any) -> Answered:
-        """Answer the rows of an Arrow record batch. Raises TableRefused where its columns are no questions."""
+    def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
+        """Answer the rows of an Arrow record batch. Raises TableRefused where its columns are no questions.
+
+        `unread` are rows, by their place, that could not be put into columns: why, or what they say.
+        """
         asked = readable(batch)
         if self._laid.is_full:
             self._laid = self._fresh()
@@ -150,17 +167,18 @@ class Batches:
         months = self._month_numbers(asked.column("coverage_month"))
         entries, numbers = laid.numbers(kinds, months)
         wrong = ~np.take(entries.usable, numbers)
+        wrong[list(unread)] = True
         as_of = None
-        if "as_of" in names:
+        if "as_of" in names and asked.column("as_of").null_count < asked.num_rows:
             as_of, bad = _days(asked.column("as_of"))
             as_of = np.where(as_of == NONE, np.take(entries.today, numbers), as_of)
             wrong |= bad
         paid = None
-        if "paid_at" in names:
+        if "paid_at" in names and asked.column("paid_at").null_count < asked.num_rows:
             given = _moments(asked.column("paid_at"))
             paid = _posted(given, kinds, laid)
             wrong |= (given.told == BAD) | ((given.told == GOOD) & (paid.posts_by == NONE))
-        return self._answered(asked, entries, numbers, wrong, as_of, paid)
+        return self._answered(asked, entries, numbers, wrong, as_of, paid, unread)
 
     def _answered(
         self,
@@ -170,11 +188,16 @@ class Batches:
         wrong: npt.NDArray[np.bool_],
         as_of: Numbers | None,
         paid: Posted | None,
+        unread: Mapping[int, Unread],
     ) -> Answered:
-        reason, reasons = (None, ()) if not wrong.any() else self._why(asked, np.flatnonzero(wrong))
+        reason, reasons = (None, ()) if not wrong.any() else self._why(asked, np.flatnonzero(wrong), unread)
         if reason is not None:
             numbers = np.where(wrong, 0, numbers)
-        by = np.take(entries.today, numbers) if as_of is None else as_of
+        by: Any = np.take(entries.today, numbers) if as_of is None else as_of
+        generation: Any
+        due: Any
+        grace_end: Any
+        following: Any
         generation, due, grace_end, following = (
             np.take(entries.column(name), numbers)
             for name in ("generation_date", "due_date", "grace_end_date", "next_generation_date")
@@ -213,22 +236,23 @@ class Batches:
         question = self._read({**dict(zip(KIND, kind, strict=True)), "coverage_month": str(FIRST_MONTH)})
         return questions.life(self.book, question)
 
-    def _read(self, row: Mapping[str, Any]) -> questions.Calculation:
+    def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
         """Read a row as the calculator reads what it is asked, every fault at once."""
         body: dict[str, Any] = {}
-        found: list[Fault] = []
+        found = list(strange)
         for name, value in row.items():
             if value is None:
                 continue
             try:
-                body[name] = strictjson.loads(value.encode()) if name in ("rules", "exceptions") else value
-            except (MalformedJson, UnicodeEncodeError) as error:
-                found.append(Fault(pointer(name), str(error)))
+                body[name] = _json(value) if name in JSON and isinstance(value, str) else value
+            except MalformedJson as refusal:
+                found.append(Fault(pointer(name), str(refusal)))
+        question = None
         try:
             question = questions.calculation(body, self.book)
         except InvalidInput as refusal:
             found += refusal.faults
-        if found:
+        if found or question is None:
             raise InvalidInput(found)
         return question
 
@@ -253,38 +277,74 @@ class Batches:
                 self._months[text] = number
         return number
 
-    def _why(self, asked: Any, wrong: npt.NDArray[np.intp]) -> tuple[Numbers, Sequence[Reason]]:
+    def _why(
+        self, asked: Any, wrong: npt.NDArray[np.intp], unread: Mapping[int, Unread]
+    ) -> tuple[Numbers, Sequence[Reason]]:
         """Say why rows have no dates, as the calculator says it of one; what is alike is asked once."""
         names = [name for name in asked.schema.names if name not in IDS]
         rows = asked.select(names).take(_arrow().array(wrong))
         columns = [_texts(rows.column(name)) for name in names]
-        reason, found = np.full(asked.num_rows, _NO_WORD, np.int32), {}
+        reason = np.full(asked.num_rows, _NO_WORD, np.int32)
+        found: dict[Reason, int] = {}
         for place, key in zip(wrong.tolist(), zip(*columns, strict=True), strict=True):
-            told = self._reasons.get((*names, *key))
-            if told is None:
-                told = self._reason(dict(zip(names, key, strict=True)))
+            if place in unread:
+                why = unread[place]
+                told = why if isinstance(why, Reason) else self._reason(why)
+                reason[place] = found.setdefault(told, len(found))
+                continue
+            if (*names, *key) not in self._reasons:
                 if len(self._reasons) >= REASONS_MOST:
                     self._reasons = {}
-                self._reasons[*names, *key] = told
+                self._reasons[*names, *key] = self._reason(dict(zip(names, key, strict=True)))
+            told = self._reasons[*names, *key]
             reason[place] = found.setdefault(told, len(found))
         return reason, list(found)
 
     def _reason(self, row: Mapping[str, Any]) -> Reason:
         try:
-            question = self._read(row)
-            life = questions.life(self.book, question)
-            rows = life.rows(question.first, 1)
-            if life.schedule.billed[rows.start]:
-                if question.paid_at is not None:
-                    window(life.timeline, question.paid_at)
-                raise AssertionError("a row without dates has a reason")  # pragma: no cover
-            if question.paid_at is not None:
-                raise InvalidInput([Fault("/paid_at", questions.NOTHING_TO_PAY)])
-            return Reason("not_billed", str(life.why_not_billed(rows.start)))
+            return self._judged(row)
         except InvalidInput as refusal:
             return Reason(refusal.code, said(refusal.faults))
         except Refusal as refusal:
             return Reason(refusal.code, str(refusal))
+
+    def _judged(self, row: Mapping[str, Any]) -> Reason:
+        """Judge a row as the calculator does, in its order."""
+        known = {name: value for name, value in row.items() if name in ASKED and name not in IDS}
+        question = self._read(known, _strange(row))
+        life = questions.life(self.book, question)
+        rows = life.rows(question.first, 1)
+        if not life.schedule.billed[rows.start]:
+            if question.paid_at is not None:
+                raise InvalidInput([Fault("/paid_at", questions.NOTHING_TO_PAY)])
+            return Reason("not_billed", str(life.why_not_billed(rows.start)))
+        if question.paid_at is not None:
+            window(life.timeline, question.paid_at)
+        raise AssertionError("a row that has dates was taken for one without")  # pragma: no cover
+
+
+def _json(text: str) -> Any:
+    """Read rules or exceptions. Raises MalformedJson."""
+    if len(text) > JSON_MOST:
+        raise MalformedJson(f"it has more than {JSON_MOST:,} characters")
+    return strictjson.loads(text.encode(errors="surrogatepass"))
+
+
+def _strange(row: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find what of a row belongs to no column, and ids that are no text."""
+    for name, value in row.items():
+        if name not in ASKED:
+            yield Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}")
+        elif name in IDS and value is not None and not is_text(value):
+            yield Fault(pointer(name), "must be text")
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is text that UTF-8 can write."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def said(faults: Iterable[Fault]) -> str:
@@ -339,8 +399,8 @@ def readable_schema(given: Any) -> Any:
     pa = _arrow()
     found: list[Fault] = []
     fields = []
-    for name in dict.fromkeys(given.names):
-        if given.names.count(name) > 1:
+    for name, times in Counter(given.names).items():
+        if times > 1:
             found.append(Fault(pointer(name), "is there more than once"))
         elif name not in ASKED:
             found.append(Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}"))
@@ -384,22 +444,18 @@ _MUST_BE: Final[Mapping[str, str]] = {
 def _read_as(name: str, kind: Any) -> Any:
     """Give the type that a column of a type is read as; None where it cannot be read."""
     pa = _arrow()
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if is_text or pa.types.is_null(kind):
+    if pa.types.is_dictionary(kind):
+        value = _read_as(name, kind.value_type)
+        is_plain = pa.types.is_string(kind.value_type) and pa.types.is_signed_integer(kind.index_type)
+        return kind if is_plain else value
+    if any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         return pa.string()
-    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type) and pa.types.is_signed_integer(
-        kind.index_type
-    ):
-        return kind
-    if pa.types.is_dictionary(kind) and (_read_as(name, kind.value_type) == pa.string()):
+    if pa.types.is_null(kind):
         return pa.string()
-    if name not in _MUST_BE:
-        return None
-    if pa.types.is_timestamp(kind) and name == "paid_at":
+    if name in _MUST_BE and name == "paid_at" and pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz=kind.tz)
-    if pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None):
-        return pa.date32()
-    return None
+    is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
+    return pa.date32() if is_day and name in _MUST_BE else None
 
 
 def _codes(column: Any) -> tuple[Numbers, list[str | None]]:
@@ -512,11 +568,6 @@ def _dictionary(words: tuple[str, ...]) -> Any:
 
 @cache
 def _arrow() -> Any:
-    import pyarrow
+    import pyarrow as pa
 
-    return pyarrow
-
-
-def rows_of(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Give the rows of record batches one by one, for whoever wants plain data."""
-    return chain.from_iterable(batch.to_pylist() for batch in batches)
+    return pa

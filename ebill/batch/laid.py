@@ -62,8 +62,11 @@ class Entries(NamedTuple):
 
     `days` has a row for each of `DATE_NAMES`; `warned` is as `standing.warned` gives it, `today` the day by which an
     invoice stands where nobody says another; `month` the number of the coverage month; `usable` says that the entry
-    has an invoice, of which every date is known. Where it is not, the others mean nothing.
+    has an invoice, of which every date is known. Where it is not, the others mean nothing. Later entries of the same
+    `laid` begin with these.
     """
+
+    laid: Laid
 
     days: npt.NDArray[np.int32]
     warned: npt.NDArray[np.uint8]
@@ -72,7 +75,19 @@ class Entries(NamedTuple):
     month: npt.NDArray[np.int16]
     usable: npt.NDArray[np.bool_]
 
-    def column(self, name: DateName) -> npt.NDArray[np.int32]:
+    def cut(self, rows: slice) -> Entries:
+        """Give some of them."""
+        return Entries(
+            self.laid,
+            self.days[:, rows],
+            self.warned[rows],
+            self.today[rows],
+            self.kind[rows],
+            self.month[rows],
+            self.usable[rows],
+        )
+
+    def column(self, name: DateName) -> Any:
         """Give the days of one name, by entry."""
         return self.days[DATE_NAMES.index(name)]
 
@@ -86,7 +101,7 @@ class Laid:
 
     def __init__(self, as_of: date | None = None, now: datetime | None = None) -> None:
         self.kinds: list[Kind] = []
-        self.entries = _room(1 << 12)
+        self._entries = _room(self, 1 << 12)
         self._as_of = NONE if as_of is None else int(as_days(as_of).astype(np.int64))
         self._now = now
         self._makers: list[Callable[[], Life]] = []
@@ -128,7 +143,8 @@ class Laid:
             with self._lock:
                 self._lay(np.unique(wanted[pages < 0]))
             pages = self._pages.ravel()[wanted]
-        return self.entries, pages * YEAR + np.where(supported, months % YEAR, 0)
+        entries = self._entries.cut(slice(self._used * YEAR))
+        return entries, pages * YEAR + np.where(supported, months % YEAR, 0)
 
     def _lay(self, wanted: Numbers) -> None:
         """Lay out years of kinds, each given as the number of both."""
@@ -155,13 +171,13 @@ class Laid:
             self._lay_year(number, life, year)
 
     def _lay_year(self, number: int, life: Life, year: int) -> None:
-        while (self._used + 1) * YEAR > len(self.entries.usable):
-            self.entries = _grown(self.entries)  # whoever has the old ones keeps them
+        while (self._used + 1) * YEAR > len(self._entries.usable):
+            self._entries = _grown(self._entries)  # whoever has the old ones keeps them
         begin, dates = self._used * YEAR, life.schedule
         offset = int((dates.first - FIRST_MONTH).astype(int))
         rows = slice(max(0, year * YEAR - offset), max(0, (year + 1) * YEAR - offset))
         here = slice(begin + YEAR - (rows.stop - rows.start), begin + YEAR)
-        entries, whole = self.entries, slice(begin, begin + YEAR)
+        entries, whole = self._entries, slice(begin, begin + YEAR)
         entries.kind[whole], entries.today[whole] = number, self.kinds[number].today
         entries.month[whole] = np.arange(year * YEAR, (year + 1) * YEAR)
         if rows.stop > rows.start:
@@ -195,8 +211,9 @@ def _ways(timeline: Timeline) -> tuple[Way, ...]:
     return tuple(found)
 
 
-def _room(count: int) -> Entries:
+def _room(laid: Laid, count: int) -> Entries:
     return Entries(
+        laid,
         days=np.full((len(DATE_NAMES), count), NONE, np.int32),
         warned=np.zeros(count, np.uint8),
         today=np.full(count, NONE, np.int32),
@@ -208,6 +225,8 @@ def _room(count: int) -> Entries:
 
 def _grown(entries: Entries) -> Entries:
     """Give the same entries with room for as many more."""
-    room = _room(len(entries.usable))
-    return Entries(*(np.concatenate(pair, axis=-1) for pair in zip(entries, room, strict=True)))
-
+    count = len(entries.usable)
+    grown = _room(entries.laid, 2 * count)
+    for new, old in zip(grown[1:], entries[1:], strict=True):
+        new[..., :count] = old
+    return grown
