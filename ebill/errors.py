@@ -666,3 +666,13 @@ class TableRefused(Refusal):
     def __init__(self, faults: Sequence[Fault]) -> None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__(f"The columns have {count}; nothing was done.", faults)
+
+
+class FileRefused(Refusal):
+    """A file that cannot be read or made."""
+
+    code = "file_refused"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{shown(name)}: {why}.")
+        self.name = name

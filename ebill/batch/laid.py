@@ -227,6 +227,7 @@ def _grown(entries: Entries) -> Entries:
     """Give the same entries with room for as many more."""
     count = len(entries.usable)
     grown = _room(entries.laid, 2 * count)
-    for new, old in zip(grown[1:], entries[1:], strict=True):
-        new[..., :count] = old
+    whole = grown.cut(slice(count))
+    for name in Entries._fields[1:]:
+        getattr(whole, name)[...] = getattr(entries, name)
     return grown

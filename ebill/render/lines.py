@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import orjson
 
-from ebill.batch.columns import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered
+from ebill.batch.columns import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.batch.laid import NONE, SUPPORTED, Entries, Kind, month_text
 from ebill.render.csv import FORMULA, cell
 from ebill.schedule import DATE_NAMES, FIXED_NAMES
@@ -99,14 +99,7 @@ class Lines:
 
     def _refused(self, answered: Answered) -> Iterator[str]:
         """Write the rows without dates."""
-        import pyarrow as pa
-
-        rows = np.flatnonzero(np.asarray(answered.reason) >= 0)
-        asked = answered.asked.select(self.echoed).take(pa.array(rows)).to_pylist()
-        for row, number in zip(asked, np.asarray(answered.reason)[rows].tolist(), strict=True):
-            if not isinstance(row["coverage_month"], str | None):
-                row["coverage_month"] = str(row["coverage_month"]).removesuffix("-01")
-            why = answered.reasons[number]
+        for _, row, why in refused(answered):
             values = {**dict.fromkeys(self.columns), **row, "reason": why.code, "detail": why.detail}
             yield record(values, self.form)
 
@@ -142,8 +135,11 @@ class Lines:
         warned = self._warned().take(pa.array(entries.warned))
         if of_rows:
             return pc.binary_join_element_wise(*_merged(pieces), ""), warned
-        days: Any = (entries.column(name) for name in FIXED_NAMES)
-        stands = np.where(entries.today == NONE, -1, standing(*days, cast(Any, entries.today)))
+        generation: Any
+        due: Any
+        grace_end: Any
+        generation, due, grace_end = (entries.column(name) for name in FIXED_NAMES)
+        stands = np.where(entries.today == NONE, -1, standing(generation, due, grace_end, cast(Any, entries.today)))
         pieces += [self._before("as_of"), self._days(entries.today)]
         pieces += [self._before("standing"), self._words(STANDINGS, stands), self._before("warnings"), warned]
         return pc.binary_join_element_wise(*_merged(pieces), ""), None
@@ -202,6 +198,21 @@ class Lines:
             texts = [self._value(value) for value in column.filter(special).to_pylist()]
             plain = pc.replace_with_mask(plain, special, pa.array(texts, pa.string()))
         return plain.fill_null("null" if self.form == "ndjson" else "") if plain.null_count else plain
+
+
+def refused(answered: Answered) -> Iterator[tuple[int, dict[str, str | None], Reason]]:
+    """Give the rows without dates: the place of each in its batch, whose it is, and why."""
+    import pyarrow as pa
+
+    if answered.reason is None:
+        return
+    rows = np.flatnonzero(answered.reason >= 0)
+    asked = answered.asked.select([name for name in ECHOED if name in answered.asked.schema.names])
+    found = asked.take(pa.array(rows)).to_pylist()
+    for place, row, number in zip(rows.tolist(), found, answered.reason[rows].tolist(), strict=True):
+        if not isinstance(row["coverage_month"], str | None):
+            row["coverage_month"] = str(row["coverage_month"]).removesuffix("-01")
+        yield place, row, answered.reasons[number]
 
 
 def record(values: Mapping[str, Any], form: Form) -> str:
