@@ -18,7 +18,7 @@ from ebill.cli.stored import NEW_FILE, book
 from ebill.dates import library_release
 from ebill.errors import Fault, InvalidInput
 from ebill.files import run, taking
-from ebill.files.giving import Rejects, giving
+from ebill.files.giving import Giving, Rejects, giving
 from ebill.files.kept import Done, Kept
 from ebill.files.taking import Form, Source
 from ebill.grammar import faults, read_day
@@ -63,25 +63,23 @@ def batch(
         sys.stdout.buffer.flush()
     else:
         made_from = None if file == PIPE else _made_from(file, form, rules, to, day, rejects)
-        done = _kept(source, rules, day, now, made_from, output, to, rejects, threads)
+        apart = None if rejects is None else Rejects(_lines_form(rejects), source.schema.names)
+        kept = Kept(output, made_from, now.isoformat(), rejects)
+        batches = _batches(rules, day, datetime.fromisoformat(kept.now))
+        done = keep(kept, source, batches, giving(to, source.schema, reasons=rejects is None), apart, threads)
     _say(output, done, rejects)
 
 
-def _kept(
-    source: Source, rules: RuleBook, day: date | None, now: datetime, made_from: dict[str, Any] | None, output: Path,
-    to: Form, rejects: Path | None, threads: int,
+def keep(
+    kept: Kept, source: Source, batches: Batches, writing: Giving, apart: Rejects | None, threads: int
 ) -> Done:  # fmt: skip
-    """Answer into a file that appears when it is whole."""
-    apart = None if rejects is None else Rejects(_lines_form(rejects), source.schema.names)
-    kept = Kept(output, made_from, now.isoformat(), rejects)
+    """Answer into a file that appears when it is whole; where that fails, keep what the same command can go on from."""
     if kept.begun_anew:
         click.echo(f"{kept.folder} is of another input, rule book or command: begun anew", err=True)
     if kept.done.rows:
         click.echo(f"{kept.done.rows:,} rows are done already; this goes on after them", err=True)
-    writing = giving(to, source.schema, reasons=rejects is None)
     try:
-        with _shown(output.name, source, kept.done) as told:
-            batches = _batches(rules, day, datetime.fromisoformat(kept.now))
+        with _shown(kept.output.name, source, kept.done) as told:
             return run.run(source, batches, writing, kept, apart, told, threads)
     except BaseException:
         kept.close(forget=not kept.done.rows)
