@@ -21,7 +21,7 @@ Needs pyarrow, which is imported when it is first used: it takes a quarter of a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache, partial
 from types import MappingProxyType
@@ -68,6 +68,7 @@ JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
 _NO_WORD: Final = -1
+_NEVER: Final = np.iinfo(np.int32).max
 _NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
@@ -86,7 +87,8 @@ class Answered(NamedTuple):
 
     `asked` are the columns given back, `entries` and `numbers` say which dates and warnings each row has. `as_of` is
     None where every row has that of its entry; `standing`, `timeliness` and `reflected` are indexes into the words,
-    below 0 for none. `reason` is None where every row has dates, else an index into `reasons`, below 0 for none.
+    below 0 for none; with payments that are `recorded` it is not the entry alone that says where an invoice stands.
+    `reason` is None where every row has dates, else an index into `reasons`, below 0 for none.
     """
 
     asked: Any
@@ -97,6 +99,7 @@ class Answered(NamedTuple):
     posted: Posted | None
     timeliness: Numbers | None
     reflected: Numbers | None
+    recorded: bool
     reason: Numbers | None
     reasons: Sequence[Reason]
 
@@ -176,42 +179,9 @@ class Batches:
         paid = None
         if "paid_at" in names and asked.column("paid_at").null_count < asked.num_rows:
             given = _moments(asked.column("paid_at"))
-            paid = _posted(given, kinds, laid)
+            paid = posted(given, kinds, laid)
             wrong |= (given.told == BAD) | ((given.told == GOOD) & (paid.posts_by == NONE))
-        return self._answered(asked, entries, numbers, wrong, as_of, paid, unread)
-
-    def _answered(
-        self,
-        asked: Any,
-        entries: Entries,
-        numbers: Numbers,
-        wrong: npt.NDArray[np.bool_],
-        as_of: Numbers | None,
-        paid: Posted | None,
-        unread: Mapping[int, Unread],
-    ) -> Answered:
-        reason, reasons = (None, ()) if not wrong.any() else self._why(asked, np.flatnonzero(wrong), unread)
-        if reason is not None:
-            numbers = np.where(wrong, 0, numbers)
-        by: Any = np.take(entries.today, numbers) if as_of is None else as_of
-        generation: Any
-        due: Any
-        grace_end: Any
-        following: Any
-        generation, due, grace_end, following = (
-            np.take(entries.column(name), numbers)
-            for name in ("generation_date", "due_date", "grace_end_date", "next_generation_date")
-        )
-        stands = np.where(wrong | (by == NONE), _NO_WORD, standing(generation, due, grace_end, by)).astype(np.int8)
-        timely = shown = None
-        if paid is not None:
-            none = wrong | (paid.posts_by == NONE)
-            paid = Posted(*(np.where(none, NONE, days) for days in paid))
-            timely = 0 + (paid.paid_on > due) + (paid.paid_on > grace_end)
-            missed = (following == NONE) | (paid.posts_from >= following)
-            shown = np.where(missed, REFLECTED.index("no"), paid.posts_by >= following)
-            timely, shown = (np.where(none, _NO_WORD, words).astype(np.int8) for words in (timely, shown))
-        return Answered(asked, entries, numbers, as_of, stands, paid, timely, shown, reason, reasons)
+        return answered(asked, entries, numbers, wrong, as_of, paid, partial(self._why, asked, unread))
 
     def _kinds(self, laid: Laid, asked: Any) -> Numbers:
         """Give the number of each row's kind: texts that are alike are read once."""
@@ -278,12 +248,12 @@ class Batches:
         return number
 
     def _why(
-        self, asked: Any, wrong: npt.NDArray[np.intp], unread: Mapping[int, Unread]
+        self, asked: Any, unread: Mapping[int, Unread], wrong: npt.NDArray[np.intp]
     ) -> tuple[Numbers, Sequence[Reason]]:
         """Say why rows have no dates, as the calculator says it of one; what is alike is asked once."""
         names = [name for name in asked.schema.names if name not in IDS]
         rows = asked.select(names).take(_arrow().array(wrong))
-        columns = [_texts(rows.column(name)) for name in names]
+        columns = [_texts(rows.column(name), is_month=name.endswith("_month")) for name in names]
         reason = np.full(asked.num_rows, _NO_WORD, np.int32)
         found: dict[Reason, int] = {}
         for place, key in zip(wrong.tolist(), zip(*columns, strict=True), strict=True):
@@ -321,6 +291,48 @@ class Batches:
         if question.paid_at is not None:
             window(life.timeline, question.paid_at)
         raise AssertionError("a row that has dates was taken for one without")  # pragma: no cover
+
+
+def answered(
+    asked: Any,
+    entries: Entries,
+    numbers: Numbers,
+    wrong: npt.NDArray[np.bool_],
+    as_of: Numbers | None,
+    paid: Posted | None,
+    why: Callable[[npt.NDArray[np.intp]], tuple[Numbers, Sequence[Reason]]],
+    *,
+    recorded: bool = False,
+) -> Answered:
+    """Put together what is known of rows; `why` says of those that are `wrong`, by their places, what is.
+
+    A payment that is `recorded` changes where its invoice stands; one that is only asked about does not.
+    """
+    reason, reasons = why(np.flatnonzero(wrong)) if wrong.any() else (None, ())
+    if reason is not None:
+        numbers = np.where(wrong, 0, numbers)
+    by: Any = np.take(entries.today, numbers) if as_of is None else as_of
+    generation: Any
+    due: Any
+    grace_end: Any
+    following: Any
+    generation, due, grace_end, following = (
+        np.take(entries.column(name), numbers)
+        for name in ("generation_date", "due_date", "grace_end_date", "next_generation_date")
+    )
+    timely = shown = None
+    pays: dict[str, Any] = {}
+    if paid is not None:
+        none = wrong | (paid.posts_by == NONE)
+        paid = Posted(*(np.where(none, NONE, days) for days in paid))
+        timely = 0 + (paid.paid_on > due) + (paid.paid_on > grace_end)
+        missed = (following == NONE) | (paid.posts_from >= following)
+        shown = np.where(missed, REFLECTED.index("no"), paid.posts_by >= following)
+        timely, shown = (np.where(none, _NO_WORD, words).astype(np.int8) for words in (timely, shown))
+        if recorded:
+            pays = {"paid_on": np.where(none, _NEVER, paid.paid_on), "posts_by": paid.posts_by}
+    stands = np.where(wrong | (by == NONE), _NO_WORD, standing(generation, due, grace_end, by, **pays)).astype(np.int8)
+    return Answered(asked, entries, numbers, as_of, stands, paid, timely, shown, recorded, reason, reasons)
 
 
 def _json(text: str) -> Any:
@@ -370,8 +382,8 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
     """
     pa = _arrow()
-    answered = answers(book, table.to_batches(max_chunksize=BATCH), as_of=as_of, now=now)
-    return pa.Table.from_batches(answered, schema(readable_schema(table.schema)))
+    found = answers(book, table.to_batches(max_chunksize=BATCH), as_of=as_of, now=now)
+    return pa.Table.from_batches(found, schema(readable_schema(table.schema)))
 
 
 def answers(
@@ -452,10 +464,17 @@ def _read_as(name: str, kind: Any) -> Any:
         return pa.string()
     if pa.types.is_null(kind):
         return pa.string()
-    if name in _MUST_BE and name == "paid_at" and pa.types.is_timestamp(kind):
-        return pa.timestamp("us", tz=kind.tz)
+    if name == "paid_at" and pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz) if kind.tz is None or _is_zone(kind.tz) else None
     is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
     return pa.date32() if is_day and name in _MUST_BE else None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return moments.zone_of(name) is not None
+    except ValueError:
+        return False
 
 
 def _codes(column: Any) -> tuple[Numbers, list[str | None]]:
@@ -509,7 +528,7 @@ def _moments(column: Any) -> Moments:
     return moments.read(texts).take(codes)
 
 
-def _posted(given: Moments, kinds: Numbers, laid: Laid) -> Posted:
+def posted(given: Moments, kinds: Numbers, laid: Laid) -> Posted:
     """Give when payments post, accounts that pay alike together."""
     ways = [laid.kinds[kind].ways for kind in range(int(kinds.max(initial=-1)) + 1)]
     alike: dict[Any, int] = {}
@@ -534,9 +553,11 @@ def _month_column(column: Any) -> Any:
     return pa.array(texts, pa.string()).take(coded.indices)
 
 
-def _texts(column: Any) -> list[str | None]:
+def _texts(column: Any, *, is_month: bool) -> list[str | None]:
     """Give a column as texts, as a question says them."""
     pa = _arrow()
+    if is_month:
+        return _month_column(column).to_pylist()  # type: ignore[no-any-return]
     if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
         try:
             return [None if value is None else value.isoformat() for value in column.to_pylist()]

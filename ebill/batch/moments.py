@@ -6,8 +6,9 @@ there; a wall clock is counted as if it were UTC.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ LOCAL: Final = np.iinfo(np.int64).min
 """The offset of a moment that is written without one: it is local already."""
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # wall clocks are counted from here
 _MICROSECOND: Final = timedelta(microseconds=1)
+_OFFSET: Final = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
 _FIRST, _LAST = np.datetime64(FIRST_DAY, "D"), np.datetime64(LAST_DAY, "D")
 _BEGIN, _END = _FIRST.astype(int), _LAST.astype(int)
 
@@ -59,23 +61,40 @@ class Posted(NamedTuple):
 
 def read(texts: Sequence[str | None]) -> Moments:
     """Read moments as the API takes them; None is none."""
-    written, offset = np.zeros(len(texts), np.int64), np.full(len(texts), LOCAL)
-    is_date, told = np.zeros(len(texts), bool), np.full(len(texts), GOOD, np.uint8)
+    written, offset, is_date, told = none(len(texts))
     for number, text in enumerate(texts):
         try:
-            moment = None if text is None else read_moment(text)
+            found = None if text is None else read_moment(text)
         except ValidationError:
             told[number] = BAD
             continue
-        if moment is None:
-            told[number] = NOT_GIVEN
-        elif isinstance(moment, datetime):
-            written[number] = (moment.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
-            if (apart := moment.utcoffset()) is not None:
+        if found is None:
+            continue
+        told[number] = GOOD
+        if isinstance(found, datetime):
+            written[number] = (found.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+            if (apart := found.utcoffset()) is not None:
                 offset[number] = apart // _MICROSECOND
         else:
-            written[number], is_date[number] = (moment - _EPOCH.date()).days * DAY_LONG, True
+            written[number], is_date[number] = (found - _EPOCH.date()).days * DAY_LONG, True
     return Moments(written, offset, is_date, told)
+
+
+def none(count: int) -> Moments:
+    """Give so many rows that are not paid."""
+    told = np.full(count, NOT_GIVEN, np.uint8)
+    return Moments(np.zeros(count, np.int64), np.full(count, LOCAL), np.zeros(count, bool), told)
+
+
+def moment(given: Moments, row: int) -> date | datetime | None:
+    """Give when one row is paid."""
+    written, offset, is_date, told = (column[row].item() for column in given)
+    if told != GOOD:
+        return None
+    wall: datetime = _EPOCH + written * _MICROSECOND
+    if is_date:
+        return wall.date()
+    return wall if offset == LOCAL else wall.replace(tzinfo=timezone(offset * _MICROSECOND))
 
 
 def of_days(days: Numbers, given: npt.NDArray[np.bool_]) -> Moments:
@@ -159,10 +178,20 @@ def _windows(posting: Posting, calendar: Calendar) -> tuple[Numbers, Numbers, Nu
     return first, last, by
 
 
+def zone_of(name: str) -> tzinfo:
+    """Give a zone by its name, or by a fixed offset such as +05:30, as Arrow has it. Raises ValueError for neither."""
+    if _OFFSET.fullmatch(name):
+        return timezone((datetime.strptime(name, "%z").utcoffset()) or timedelta())  # only its offset
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError):
+        raise ValueError(name) from None
+
+
 @lru_cache(maxsize=256)
 def _changes(zone: str) -> tuple[Numbers, Numbers]:
     """Give the instants from which a zone has another offset, and that offset: looked for day by day."""
-    info = ZoneInfo(zone)
+    info = zone_of(zone)
     moment, end = datetime(1999, 12, 1, tzinfo=UTC), datetime(2100, 2, 1, tzinfo=UTC)
     begins, apart = [np.iinfo(np.int64).min], [_apart(info, moment)]
     while moment < end:
@@ -180,7 +209,7 @@ def _changes(zone: str) -> tuple[Numbers, Numbers]:
     return np.array(begins), np.array(apart)
 
 
-def _apart(zone: ZoneInfo, moment: datetime) -> int:
+def _apart(zone: tzinfo, moment: datetime) -> int:
     found = moment.astimezone(zone).utcoffset()
     return (found or timedelta()) // _MICROSECOND
 

@@ -14,64 +14,129 @@ import click
 from marshmallow import ValidationError
 
 from ebill.batch.columns import Batches
-from ebill.cli.stored import NEW_FILE, book
-from ebill.dates import library_release
+from ebill.batch.laid import Laid
+from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened
+from ebill.dates import as_month, library_release
 from ebill.errors import Fault, InvalidInput
 from ebill.files import run, taking
 from ebill.files.giving import Giving, Rejects, giving
 from ebill.files.kept import Done, Kept
+from ebill.files.run import Answer
 from ebill.files.taking import Form, Source
 from ebill.grammar import faults, read_day
+from ebill.questions import MOST_MONTHS
 from ebill.rulebook import RuleBook
+from ebill.service.batches import Accounts
 
 FORMS = click.Choice(["csv", "ndjson", "parquet", "arrow"])
 PIPE = Path("-")
+MONTHS = 12
 
 
 @click.command(short_help="the dates of millions of bill accounts")
-@click.argument("file", metavar="IN", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "file",
+    metavar="[IN]",
+    required=False,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+)
 @click.option("-o", "--output", type=NEW_FILE, default="-", help="A new file.  [default: standard output]")
 @click.option("--input-format", "taken", type=FORMS, help="What IN is.  [default: by its name]")
 @click.option("--format", "given", type=FORMS, help="What OUT is to be.  [default: by its name, else as IN]")
 @click.option("--as-of", metavar="DATE", help="Where invoices stand on that day.  [default: today]")
 @click.option("--rejects", type=NEW_FILE, help="A new file (CSV or NDJSON) for the rows without dates.")
+@click.option("--from-store", is_flag=True, help="In place of IN: every bill account of the store.")
+@click.option("--from", "first", metavar="MONTH", help="With --from-store: the first coverage month.")
+@click.option("--months", type=click.IntRange(1, MOST_MONTHS), help="With --from-store: how many.  [default: 12]")
 @click.option("--threads", type=click.IntRange(1, 64), default=run.THREADS, show_default=True)
 def batch(
-    file: Path, output: Path, taken: Form | None, given: Form | None, as_of: str | None, rejects: Path | None,
-    threads: int,
+    *, file: Path | None, output: Path, as_of: str | None, from_store: bool, first: str | None, months: int | None,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Give the dates of every row of IN: a bill account's state and coverage month, and what else matters to it.
 
     IN is CSV with a header, NDJSON, Parquet or Arrow, or - for standard input; .csv.gz and .ndjson.gz are unpacked.
     A row without dates says why in the columns reason and detail, and stops no other. A file appears when it is whole;
     what is done before stands beside it, so that the same command goes on where it was cut off.
+
+    With --from-store: so many coverage months of every bill account, as the store has them at one instant, with the
+    payments recorded.
     """
+    if (file is None) != from_store:
+        raise click.UsageError("Say whose dates: either IN, or --from-store with --from MONTH.")
+    if from_store != (first is not None) or (months is not None and not from_store):
+        raise click.UsageError("--from MONTH and --months go with --from-store.")
+    day = _day(as_of)
+    if file is not None:
+        _of_file(file, output, day, **options)
+    else:
+        _of_store(str(first), months or MONTHS, output, day, **options)
+
+
+def _of_file(
+    file: Path, output: Path, day: date | None, taken: Form | None, given: Form | None, rejects: Path | None,
+    threads: int,
+) -> None:  # fmt: skip
     form = taken or taking.form_of(file)
     if form is None:
         raise click.UsageError("Say what IN is: --input-format csv, ndjson, parquet or arrow.")
-    to = given or (None if output == PIPE else taking.form_of(output)) or (form if output == PIPE else None)
+    to = _to(output, given, rejects, form)
+    rules, now = book(), datetime.now(UTC)
+    source = taking.opened(sys.stdin.buffer if file == PIPE else file, form)
+    made_from = None if PIPE in (file, output) else _made_from(file, form, rules, to, day, rejects)
+
+    def answer(since: datetime) -> Answer:
+        return run.answering(source, Batches(rules, as_of=day, now=since))
+
+    _answered(source, answer, made_from, output, to, rejects, threads, now)
+
+
+def _of_store(
+    first: str, months: int, output: Path, day: date | None, taken: Form | None, given: Form | None,
+    rejects: Path | None, threads: int,
+) -> None:  # fmt: skip
+    if taken is not None:
+        raise click.UsageError("--input-format goes with IN.")
+    to = _to(output, given, rejects, "csv")
+    rules, now = book(), datetime.now(UTC)
+    try:
+        begin = as_month(first)
+    except ValueError as error:
+        raise InvalidInput([Fault("/from", str(error))]) from None
+    with opened() as store, store.reading(patient=True) as connection:
+        source = Accounts(connection, rules, OPERATOR, begin, months, Laid(day, now))
+    _answered(source, lambda _: source.answer, None, output, to, rejects, threads, now)
+
+
+def _to(output: Path, given: Form | None, rejects: Path | None, form: Form) -> Form:
+    """Tell what the output is to be."""
+    to = given or (form if output == PIPE else taking.form_of(output))
     if to is None:
         raise click.UsageError("Say what OUT is to be: --format csv, ndjson, parquet or arrow.")
     if output == PIPE and (to not in ("csv", "ndjson") or rejects is not None):
         raise click.UsageError("Parquet, Arrow and --rejects need a file: -o OUT.")
-    day, rules, now = _day(as_of), book(), datetime.now(UTC)
-    source = taking.opened(sys.stdin.buffer if file == PIPE else file, form)
+    return to
+
+
+def _answered(
+    source: Source, answer: Callable[[datetime], Answer], made_from: dict[str, Any] | None, output: Path, to: Form,
+    rejects: Path | None, threads: int, now: datetime,
+) -> None:  # fmt: skip
+    """Answer a source, by an answer as of an instant: now, or that at which a run began which this goes on with."""
+    writing = giving(to, source.schema, reasons=rejects is None)
     if output == PIPE:
-        writing = giving(to, source.schema)
         with _shown("standard output", source) as told:
-            done = run.pipe(source, _batches(rules, day, now), writing, sys.stdout.buffer, told, threads)
+            done = run.pipe(source.blocks, answer(now), writing, sys.stdout.buffer, told, threads)
         sys.stdout.buffer.flush()
     else:
-        made_from = None if file == PIPE else _made_from(file, form, rules, to, day, rejects)
         apart = None if rejects is None else Rejects(_lines_form(rejects), source.schema.names)
         kept = Kept(output, made_from, now.isoformat(), rejects)
-        batches = _batches(rules, day, datetime.fromisoformat(kept.now))
-        done = keep(kept, source, batches, giving(to, source.schema, reasons=rejects is None), apart, threads)
+        done = keep(kept, source, answer(datetime.fromisoformat(kept.now)), writing, apart, threads)
     _say(output, done, rejects)
 
 
 def keep(
-    kept: Kept, source: Source, batches: Batches, writing: Giving, apart: Rejects | None, threads: int
+    kept: Kept, source: Source, answer: Answer, writing: Giving, apart: Rejects | None, threads: int
 ) -> Done:  # fmt: skip
     """Answer into a file that appears when it is whole; where that fails, keep what the same command can go on from."""
     if kept.begun_anew:
@@ -80,14 +145,10 @@ def keep(
         click.echo(f"{kept.done.rows:,} rows are done already; this goes on after them", err=True)
     try:
         with _shown(kept.output.name, source, kept.done) as told:
-            return run.run(source, batches, writing, kept, apart, told, threads)
+            return run.run(source.blocks, answer, writing, kept, apart, told, threads)
     except BaseException:
         kept.close(forget=not kept.done.rows)
         raise
-
-
-def _batches(rules: RuleBook, day: date | None, now: datetime) -> Batches:
-    return Batches(rules, as_of=day, now=None if day else now)
 
 
 def _made_from(

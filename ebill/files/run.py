@@ -22,6 +22,10 @@ PART: Final = 1 << 20
 THREADS: Final = min(8, os.cpu_count() or 1)
 Told = Callable[[int, int], object]
 """Told how much of the input is done, and how many rows."""
+Blocks = Callable[[int], Iterator[Block]]
+"""Gives the blocks after a position."""
+Answer = Callable[[Block], Answered]
+"""Answers the rows of a block; several threads may ask at once."""
 
 
 class _Made(NamedTuple):
@@ -34,8 +38,8 @@ class _Made(NamedTuple):
 
 
 def run(
-    source: Source,
-    batches: Batches,
+    blocks: Blocks,
+    answer: Answer,
     giving: Giving,
     kept: Kept,
     rejects: Rejects | None,
@@ -48,7 +52,7 @@ def run(
         kept.rejects.write(rejects.head())
     position, rows, refused, *_ = kept.done
     noted = rows
-    for block, made in _answered(source, batches, giving, position, threads, apart=rejects is not None):
+    for block, made in _answered(blocks(position), answer, giving, threads, apart=rejects is not None):
         if kept.is_resumable and rows - noted >= PART:
             giving.keep(kept.data)
             kept.note(position, rows, refused)
@@ -63,34 +67,42 @@ def run(
 
 
 def pipe(
-    source: Source, batches: Batches, giving: Giving, file: IO[bytes], told: Told = lambda *_: None,
+    blocks: Blocks, answer: Answer, giving: Giving, file: IO[bytes], told: Told = lambda *_: None,
     threads: int = THREADS,
 ) -> Done:  # fmt: skip
     """Answer all of an input into a file that is read meanwhile, such as standard output."""
     giving.begin(file, None)
     position = rows = refused = 0
-    for block, made in _answered(source, batches, giving, 0, threads, apart=False):
+    for block, made in _answered(blocks(0), answer, giving, threads, apart=False):
         giving.write(made.written, file)
         position, rows, refused = block.position, rows + made.rows, refused + made.refused
         told(block.position, rows)
     return Done(position, rows, refused)
 
 
+def answering(source: Source, batches: Batches) -> Answer:
+    """Answer the blocks of a file."""
+
+    def answer(block: Block) -> Answered:
+        return batches.answer(*source.read(block))
+
+    return answer
+
+
 def _answered(
-    source: Source, batches: Batches, giving: Giving, position: int, threads: int, *, apart: bool
+    blocks: Iterator[Block], answer: Answer, giving: Giving, threads: int, *, apart: bool
 ) -> Iterator[tuple[Block, _Made]]:
     """Give the answers of block after block, in order; a few are worked on at once."""
 
     def work(block: Block) -> _Made:
-        read = source.read(block)
-        answered = batches.answer(read.batch, read.unread)
+        answered = answer(block)
         rejected = answered if apart and answered.reason is not None else None
         return _Made(giving.made(answered), rejected, len(answered.numbers), answered.refused)
 
     waiting: deque[tuple[Block, Future[_Made]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for block in source.blocks(position):
+            for block in blocks:
                 waiting.append((block, pool.submit(work, block)))
                 if len(waiting) > threads:
                     done, made = waiting.popleft()

@@ -67,18 +67,18 @@ class Lines:
 
         if not len(answered.numbers):
             return b""
-        numbers = pa.array(answered.numbers)
+        numbers, of_rows = pa.array(answered.numbers), answered.as_of is not None or answered.recorded
         before, after = (
-            None if text is None else text.take(numbers)
-            for text in self._texts(answered.entries, of_rows=answered.as_of is not None)
+            None if text is None else text.take(numbers) for text in self._texts(answered.entries, of_rows=of_rows)
         )
         pieces: list[Any] = ["{" if self.form == "ndjson" else ""]
         for name in self.echoed:
             if name in IDS:
                 pieces += [self._before(name), self._ids(answered.asked.column(name))]
         pieces += [before]
-        if answered.as_of is not None:
-            as_of, stands = np.where(answered.standing < 0, NONE, answered.as_of), answered.standing
+        if of_rows:
+            by = np.take(answered.entries.today, answered.numbers) if answered.as_of is None else answered.as_of
+            as_of, stands = np.where(answered.standing < 0, NONE, by), answered.standing
             pieces += [self._before("as_of"), self._days(as_of), self._before("standing")]
             pieces += [self._words(STANDINGS, stands), self._before("warnings"), after]
         if answered.posted is None:
