@@ -289,6 +289,15 @@ class TooBusy(Refusal):
         super().__init__("Too many are signing in at this very moment. Please try again in a few seconds.")
 
 
+class BatchesBusy(TooBusy):
+    """As many batches are being answered as this process answers at once."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(
+            self, "Another batch is being answered at this very moment. Please try again in a few seconds."
+        )
+
+
 class KeyReused(Refusal):
     """An Idempotency-Key came again with another request."""
 
@@ -676,3 +685,23 @@ class FileRefused(Refusal):
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{shown(name)}: {why}.")
         self.name = name
+
+
+class TooManyRows(Refusal):
+    """A batch of more rows than are taken."""
+
+    code = "too_many_rows"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most:,} rows are taken at once; for more there is the command `ebill batch`.")
+        self.most = most
+
+
+class TooManyRuleSets(Refusal):
+    """A row of a batch whose rules are not checked, since those of so many rows before it are."""
+
+    code = "too_many_rule_sets"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most:,} kinds of accounts (state, product, rules, exceptions) are taken at once.")
+        self.most = most

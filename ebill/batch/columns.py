@@ -35,7 +35,16 @@ from ebill.batch import moments
 from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
 from ebill.batch.moments import BAD, GOOD, Moments, Posted
 from ebill.dates import FIRST_MONTH, MONTH, as_month
-from ebill.errors import Fault, InvalidInput, MalformedJson, Refusal, TableRefused, did_you_mean, pointer
+from ebill.errors import (
+    Fault,
+    InvalidInput,
+    MalformedJson,
+    Refusal,
+    TableRefused,
+    TooManyRuleSets,
+    did_you_mean,
+    pointer,
+)
 from ebill.paid import window
 from ebill.posting import Reflected, Timeliness
 from ebill.rulebook import Life, RuleBook
@@ -147,11 +156,14 @@ class Batches:
     """Answers batch after batch, and remembers what is alike; several threads may ask at once.
 
     Invoices stand as of `as_of`, or today in the account's zone where `now` (aware) is given; a row's own `as_of` comes
-    before both. With none of them an invoice stands nowhere: no clock is read here.
+    before both. With none of them an invoice stands nowhere: no clock is read here. Where `most_kinds` of accounts are
+    taken, rows of any more are refused.
     """
 
-    def __init__(self, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None) -> None:
-        self.book = book
+    def __init__(
+        self, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None, most_kinds: int | None = None
+    ) -> None:
+        self.book, self._most_kinds = book, most_kinds
         self._fresh = partial(Laid, as_of, now)
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
@@ -167,6 +179,11 @@ class Batches:
             self._laid = self._fresh()
         laid, names = self._laid, asked.schema.names
         kinds = self._kinds(laid, asked)
+        if self._most_kinds is not None and kinds.max(initial=0) >= self._most_kinds:
+            refusal = TooManyRuleSets(self._most_kinds)
+            beyond = np.flatnonzero(kinds >= self._most_kinds).tolist()
+            unread = {**unread, **dict.fromkeys(beyond, Reason(refusal.code, str(refusal)))}
+            kinds = np.where(kinds < self._most_kinds, kinds, 0)
         months = self._month_numbers(asked.column("coverage_month"))
         entries, numbers = laid.numbers(kinds, months)
         wrong = ~np.take(entries.usable, numbers)

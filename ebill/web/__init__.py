@@ -2,6 +2,7 @@
 
 - `routes`      how a route is declared
 - `api`         the calculator's routes, open to anybody
+- `batches`     the same for many rows at once
 - `clients`, `payments`, `deadlines`, `people`  the routes that ask who is there
 - `feeds`       calendar feeds, which are read by whoever knows their address
 - `reminders`   what one is reminded of, and where that goes
@@ -35,6 +36,7 @@ from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
     api,
+    batches,
     clients,
     deadlines,
     docs,
@@ -48,12 +50,13 @@ from ebill.web import (
     reminders,
 )
 from ebill.web.fence import Fence, log
-from ebill.web.routes import Asked, Route
+from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady, quarter
 
 ROUTES: Final[Sequence[Route]] = (
     *api.ROUTES,
+    *batches.ROUTES,
     *clients.ROUTES,
     *payments.ROUTES,
     *deadlines.ROUTES,
@@ -134,6 +137,8 @@ def refuse_undeclared(app: Flask) -> None:
 
 def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
     """Put around a public view what all have in common: what is read is strict, what is answered is JSON."""
+    if route.body is Ndjson:
+        return _streaming(route, file)
     takes_body = route.body is not None
     known = list(route.query().fields) if route.query else []
     steady: Steady[bytes] = Steady()
@@ -152,6 +157,18 @@ def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
             if key:
                 steady.keep(key, written, len(written))
         return Response(written, content_type="application/json")
+
+    return answer
+
+
+def _streaming(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
+    """Put around a public view that answers line by line what goes around the others."""
+
+    def answer(**path: str) -> Response:
+        environ = request.environ
+        reading.refuse_unknown(reading.query(environ), ())
+        asked = Asked(file.book, datetime.now(UTC), {}, reading.ndjson_body(environ), path)
+        return Response(route.view(asked), content_type="application/x-ndjson")
 
     return answer
 

@@ -37,6 +37,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Stale: 412,
     errors.PreviewOutdated: 412,
     errors.TooLarge: 413,
+    errors.TooManyRows: 413,
     errors.UnsupportedMediaType: 415,
     errors.PreconditionMissing: 428,
     errors.StoreUnavailable: 503,
