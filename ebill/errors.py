@@ -705,3 +705,15 @@ class TooManyRuleSets(Refusal):
     def __init__(self, most: int) -> None:
         super().__init__(f"At most {most:,} kinds of accounts (state, product, rules, exceptions) are taken at once.")
         self.most = most
+
+
+class OtherRelease(Refusal):
+    """A machine has another release of the `holidays` library than the one that asks it."""
+
+    code = "other_release"
+
+    def __init__(self, ours: str, theirs: str) -> None:
+        super().__init__(
+            f"This machine has holidays {shown(theirs)} where {shown(ours)} is asked for: install the same."
+        )
+        self.ours, self.theirs = ours, theirs

@@ -48,10 +48,17 @@ MONTHS = 12
 @click.option("--from-store", is_flag=True, help="In place of IN: every bill account of the store.")
 @click.option("--from", "first", metavar="MONTH", help="With --from-store: the first coverage month.")
 @click.option("--months", type=click.IntRange(1, MOST_MONTHS), help="With --from-store: how many.  [default: 12]")
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "spark"]),
+    default="threads",
+    show_default=True,
+    help="On this machine, or on Spark: then OUT is a folder of Parquet.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=run.THREADS, show_default=True)
 def batch(
     *, file: Path | None, output: Path, as_of: str | None, from_store: bool, first: str | None, months: int | None,
-    **options: Any,
+    engine: str, **options: Any,
 ) -> None:  # fmt: skip
     """Give the dates of every row of IN: a bill account's state and coverage month, and what else matters to it.
 
@@ -67,7 +74,10 @@ def batch(
     if from_store != (first is not None) or (months is not None and not from_store):
         raise click.UsageError("--from MONTH and --months go with --from-store.")
     day = _day(as_of)
-    if file is not None:
+    if engine == "spark":
+        del options["threads"]
+        _on_spark(file, output, day, **options)
+    elif file is not None:
         _of_file(file, output, day, **options)
     else:
         _of_store(str(first), months or MONTHS, output, day, **options)
@@ -89,6 +99,18 @@ def _of_file(
         return run.answering(source, Batches(rules, as_of=day, now=since))
 
     _answered(source, answer, made_from, output, to, rejects, threads, now)
+
+
+def _on_spark(
+    file: Path | None, output: Path, day: date | None, taken: Form | None, given: Form | None, rejects: Path | None
+) -> None:  # fmt: skip
+    from ebill.cli import spark
+
+    form = None if file is None else taken or taking.form_of(file)
+    if file is None or form not in ("parquet", "csv") or given not in (None, "parquet") or rejects or output == PIPE:
+        raise click.UsageError("Spark reads Parquet or CSV from IN, and writes a folder of Parquet: -o OUT.")
+    refused = spark.run(file, form, output, book(), day, datetime.now(UTC))
+    click.echo(f"{output} is written; {refused:,} rows have no dates", err=True)
 
 
 def _of_store(
