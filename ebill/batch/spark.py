@@ -14,7 +14,7 @@ from datetime import date, datetime
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from ebill.batch.columns import ANSWERED, ECHOED, PAID, Batches
+from ebill.batch.tables import ANSWERED, ECHOED, PAID, Batches
 from ebill.dates import library_release
 from ebill.errors import OtherRelease
 from ebill.reading import read
@@ -25,7 +25,7 @@ DAYS: Final = frozenset({*DATE_NAMES, "as_of", *PAID[:3]})
 
 
 def schedule(frame: Any, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None) -> Any:
-    """Give the dates of a Spark DataFrame of questions as a DataFrame; columns as in `ebill.batch.columns`.
+    """Give the dates of a Spark DataFrame of questions as a DataFrame; columns as in `ebill.batch.tables`.
 
     `as_of` and `now` as there. Raises TableRefused when it is computed, as Spark's own exception, for columns that
     cannot be read.

@@ -13,8 +13,8 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from ebill.batch.columns import Batches
 from ebill.batch.laid import Laid
+from ebill.batch.tables import Batches
 from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened
 from ebill.dates import as_month, library_release
 from ebill.errors import Fault, InvalidInput

@@ -9,7 +9,7 @@ from typing import IO, Any, Final, cast
 
 import numpy as np
 
-from ebill.batch.columns import ECHOED, Answered, schema
+from ebill.batch.tables import ECHOED, Answered, schema
 from ebill.files.taking import Form
 from ebill.render import lines
 from ebill.render.lines import Lines, record

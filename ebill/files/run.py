@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Final, NamedTuple
 
-from ebill.batch.columns import Answered, Batches
+from ebill.batch.tables import Answered, Batches
 from ebill.files.giving import Giving, Rejects
 from ebill.files.kept import Done, Kept
 from ebill.files.taking import Block, Source

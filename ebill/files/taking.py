@@ -20,7 +20,7 @@ from typing import IO, Any, Final, Literal, NamedTuple, cast
 import orjson
 
 from ebill import strictjson
-from ebill.batch.columns import ASKED, BATCH, JSON, Reason, Unread, is_text, readable_schema
+from ebill.batch.tables import ASKED, BATCH, JSON, Reason, Unread, is_text, readable_schema
 from ebill.errors import FileRefused, MalformedJson
 
 Form = Literal["csv", "ndjson", "parquet", "arrow"]
@@ -252,7 +252,8 @@ class Ndjson(Lined):
                     pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
                     pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
                 )
-                if table.num_rows == content.count(b"\n") + (not content.endswith(b"\n")):
+                lines = content.count(b"\n") + (not content.endswith(b"\n"))
+                if table.num_rows == lines and not table.column("state").null_count:  # null for a row has no state
                     return Read(_whole(table, schema), {})
         return self._one_by_one(content.splitlines())
 

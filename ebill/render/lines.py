@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import orjson
 
-from ebill.batch.columns import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.batch.laid import NONE, SUPPORTED, Entries, Kind, month_text
+from ebill.batch.tables import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
 from ebill.schedule import DATE_NAMES, FIXED_NAMES
 from ebill.standing import STANDINGS, standing
@@ -162,8 +162,8 @@ class Lines:
         if self.form == "ndjson":
             return orjson.dumps(value).decode()
         written = io.StringIO()
-        csv.writer(written, lineterminator="").writerow([cell(value), ""])
-        return written.getvalue()[:-1]
+        csv.writer(written, lineterminator=CSV_END).writerow([cell(value), ""])  # what ends a line is quoted
+        return written.getvalue().removesuffix(f",{CSV_END}")
 
     def _quoted(self, text: str) -> str:
         return f'"{text}"' if self.form == "ndjson" else text

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.batch import moments
-from ebill.batch.columns import BATCH, Answered, Reason, answered, posted
 from ebill.batch.laid import NONE, Laid, Numbers
 from ebill.batch.moments import GOOD, Moments
+from ebill.batch.tables import BATCH, Answered, Reason, answered, posted
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import Fault, InvalidInput, Refusal
 from ebill.files.taking import Block, Read, Source

@@ -14,7 +14,7 @@ import pytest
 
 from ebill import batch, bookfile
 from ebill.batch import laid, moments
-from ebill.batch.columns import ANSWERED, ASKED, WARNED, Batches, answers, schema
+from ebill.batch.tables import ANSWERED, ASKED, WARNED, Batches, answers, schema
 from ebill.dates import LAST_MONTH, MONTHS
 from ebill.errors import FileRefused, TableRefused
 from ebill.rulebook import Life, RuleBook, Scope
