@@ -7,7 +7,9 @@ The map, from the bottom up; a module imports only from those above it in this l
 
 - `errors`     every way we refuse
 - `places`     where in a TOML text each key stands
+- `bound`      the house's own calendar, computed beforehand
 - `dates`      day arithmetic and business-day calendars, for one day or for many
+- `plainly`    tables are read fast where nothing is wrong with them
 - `rules`      a rule: an immutable value that applies itself and says itself
 - `grammar`    how rules are written: the one strict reader behind every door
 - `posting`    what a payment date means
@@ -27,6 +29,7 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `passwords`  how they are kept and checked, and which are refused
 - `settings`   settings that more than one door reads
 - `sending`    how a message leaves: by mail, or as a signed request
+- `oidc`       what is asked of an identity provider, and what its word is worth
 - `files`      millions of rows from a file to a file
 - `access`     who may see and do what: the one place where it is decided
 - `service`    what people ask, one function each

@@ -1,8 +1,9 @@
 """Day arithmetic and business-day calendars, for one day or for many.
 
 Conventions. A *day* is a numpy `datetime64[D]`, a *month* a `datetime64[M]`; every function takes one or an array
-of any shape and gives the same shape back. Nothing here knows an hour: a day of 23 or 25 hours is one day.
-A day that a calendar has no evidence for is `NaT`, never a guess; whoever hands dates out refuses a `NaT` first.
+of any shape and gives the same shape back. A *number* of a rule is one, or an array of one sign that broadcasts with
+the days. Nothing here knows an hour: a day of 23 or 25 hours is one day. A day that a calendar has no evidence for is
+`NaT`, never a guess; whoever hands dates out refuses a `NaT` first.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import cache, lru_cache, partial
-from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from ebill import bound
 from ebill.errors import UnknownCalendar
 
 Days = npt.NDArray[np.datetime64]
 Months = npt.NDArray[np.datetime64]
 Flags = npt.NDArray[np.bool_]
+Number = int | npt.NDArray[np.int64]
 
 DAY: Final = np.dtype("datetime64[D]")
 MONTH: Final = np.dtype("datetime64[M]")
@@ -34,6 +38,7 @@ WEEKDAYS: Final = get_args(Weekday)
 FIRST_MONTH: Final = np.datetime64("2000-01", "M")
 LAST_MONTH: Final = np.datetime64("2099-12", "M")
 """The supported coverage months, both inclusive."""
+_FIRST, _LAST = str(FIRST_MONTH), str(LAST_MONTH)
 MONTHS: Final = tuple(f"{year}-{month:02}" for year in range(2000, 2102) for month in range(1, 13))
 """How months are written, by their number from the first supported one; two years further than is supported."""
 FIRST_DAY: Final = date(2000, 1, 1)
@@ -71,10 +76,9 @@ def as_month(text: str) -> np.datetime64:
     """
     if not _MONTH.fullmatch(text) or not text.isascii():
         raise ValueError("a coverage month is written YYYY-MM, such as 2026-08")
-    month = np.datetime64(text, "M")
-    if not FIRST_MONTH <= month <= LAST_MONTH:
+    if not _FIRST <= text <= _LAST:
         raise ValueError(f"coverage months from {FIRST_MONTH} to {LAST_MONTH} are supported")
-    return month
+    return np.datetime64(text, "M")
 
 
 def months_from(first: np.datetime64, count: int) -> Months:
@@ -97,13 +101,17 @@ def last_of(months: Months) -> Days:
     return first_of(months + 1) - 1
 
 
-def day_of_month(months: Months, day: int) -> Days:
+def _is_positive(number: Number) -> bool:
+    return number > 0 if isinstance(number, int) else bool((number > 0).all())
+
+
+def day_of_month(months: Months, day: Number) -> Days:
     """Give day 1..31 of each month, or -1..-31 counted back from its end, clamped into a short month.
 
     >>> str(day_of_month(np.datetime64("2026-02"), 31)), str(day_of_month(np.datetime64("2026-12"), -8))
     ('2026-02-28', '2026-12-24')
     """
-    if day > 0:
+    if _is_positive(day):
         return np.minimum(first_of(months) + (day - 1), last_of(months))
     return np.maximum(last_of(months) + (day + 1), first_of(months))
 
@@ -113,13 +121,13 @@ def weekday_of(days: Days) -> npt.NDArray[np.int64]:
     return (days.astype(np.int64) + 3) % 7
 
 
-def nth_weekday(months: Months, weekday: int, nth: int) -> Days:
+def nth_weekday(months: Months, weekday: int, nth: Number) -> Days:
     """Give the nth such weekday (0 Monday .. 6 Sunday) of each month; nth 1..4, or -1..-4 from the month's end.
 
     >>> str(nth_weekday(np.datetime64("2026-11"), 3, 4))  # Thanksgiving
     '2026-11-26'
     """
-    if nth > 0:
+    if _is_positive(nth):
         first = first_of(months)
         return first + (weekday - weekday_of(first)) % 7 + 7 * (nth - 1)
     last = last_of(months)
@@ -154,7 +162,9 @@ class Calendar:
         self._closed = {day: closed[day] for day in sorted(closed)}
         self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
         every = np.arange(self._first, self._last + 1)
-        is_open = ~np.isin(weekday_of(every), list(weekend)) & ~np.isin(every, as_days(list(self._closed)))
+        is_open = np.array([day not in weekend for day in range(7)])[weekday_of(every)]
+        days = as_days(list(self._closed))
+        is_open[self._place(days[self._knows(days)])] = False
         self._is_open: Flags = is_open
         self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
@@ -162,6 +172,11 @@ class Calendar:
 
     def __repr__(self) -> str:
         return f"<Calendar {self.name}, {self.first} to {self.last}>"
+
+    @property
+    def closures(self) -> Mapping[date, str]:
+        """The closed days that are no weekend for that alone, each with its reason, in their order."""
+        return self._closed
 
     def with_closures(self, closures: Mapping[date, str], name: str | None = None) -> Calendar:
         """Give the same calendar with more closed days, each with its reason."""
@@ -203,18 +218,18 @@ class Calendar:
             return following
         return np.where(month_of(following) == month_of(days), following, self.roll(days, "preceding"))
 
-    def shift(self, days: Days, count: int) -> Days:
+    def shift(self, days: Days, count: Number) -> Days:
         """Count business days on (or back, below 0) from each day; a closed day first settles on the next open one.
 
         So -1 is the last business day before the day, whether that day is open or not.
         """
         return self._numbered(days, self._before[self._place(days)] + count)
 
-    def nth_business_day(self, months: Months, nth: int) -> Days:
+    def nth_business_day(self, months: Months, nth: Number) -> Days:
         """Give the nth business day of each month, negative from its end, clamped to the last (first) the month has."""
         first = self.shift(first_of(months), 0)
         last = self.shift(first_of(months + 1), -1)
-        if nth > 0:
+        if _is_positive(nth):
             return np.minimum(self.shift(first, nth - 1), last)
         return np.maximum(self.shift(last, nth + 1), first)
 
@@ -234,7 +249,18 @@ class Calendar:
 
 @cache
 def library_release() -> str:
-    """Give the release of the `holidays` library, which every answer names."""
+    """Give the release of the `holidays` library, which every answer names.
+
+    It is in the name of the folder that the library was installed with; to read its metadata takes as long as a third
+    of all that a command does.
+    """
+    found = find_spec("holidays")
+    around = [Path(place).parent for place in (found and found.submodule_search_locations) or ()]
+    named = {each.name for folder in around for each in folder.glob("holidays-*.dist-info")}
+    if len(named) == 1:
+        return named.pop().removesuffix(".dist-info").split("-")[1]
+    from importlib.metadata import version
+
     return version("holidays")
 
 
@@ -244,7 +270,15 @@ def library_calendar(code: str) -> Calendar:
 
     It knows the years that the library has rules for, within 1999 to 2100. Raises UnknownCalendar.
     """
-    import holidays  # a quarter of a second, so only where a calendar is bound
+    if (code, library_release()) != (bound.CODE, bound.RELEASE):
+        return computed_calendar(code)
+    closed = {date.fromisoformat(day): why for why, days in bound.CLOSED.items() for day in days.split()}
+    return Calendar(code, closed, date.fromisoformat(bound.FIRST), date.fromisoformat(bound.LAST))
+
+
+def computed_calendar(code: str) -> Calendar:
+    """Let the library compute a calendar; as `library_calendar`, which does so only where nobody has done it before."""
+    import holidays  # a quarter of a second, so only where a calendar is computed
 
     markets = holidays.list_supported_financial()
     countries = holidays.list_supported_countries()

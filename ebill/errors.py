@@ -260,6 +260,16 @@ class SettingRefused(Refusal):
         self.name = name
 
 
+class SettingsRefused(Refusal):
+    """Settings that belong together and cannot be meant so: all of them that are wrong, each by its name."""
+
+    code = "settings_refused"
+
+    def __init__(self, found: Sequence[tuple[str, str]]) -> None:
+        super().__init__(" ".join(f"{name} {detail}." for name, detail in found))
+        self.names = tuple(name for name, _ in found)
+
+
 class StoreUnavailable(Refusal):
     """The store does not answer just now; nothing was changed. Trying again later may do."""
 
@@ -505,6 +515,15 @@ class UserNotFound(Refusal):
         super().__init__("There is no user of this id.")
 
 
+class TeamNotFound(Refusal):
+    """There is no such team."""
+
+    code = "team_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no team of this id.")
+
+
 class TokenNotFound(Refusal):
     """There is no such token, or it is somebody else's."""
 
@@ -530,6 +549,31 @@ class NotSignedIn(Refusal):
 
     def __init__(self) -> None:
         super().__init__("This user id and this password do not belong together.")
+
+
+class WrongPassword(Refusal):
+    """Somebody who is signed in does not know the password that they want to change."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("That is not the password that you have now; nothing was changed.")
+
+
+class NotIdentified(Refusal):
+    """An identity provider's word did not lead to a user who may sign in. Why is for the log, whatever it is.
+
+    `why` is a word of ours, never of anybody else's.
+    """
+
+    code = "not_identified"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "Nobody could be signed in this way. Try once more; if it stays so, ask your administrator whether your "
+            "account here is linked to the one there."
+        )
+        self.why = why
 
 
 class TooManyTries(Refusal):

@@ -8,6 +8,7 @@ service. Which are refused follows NIST SP 800-63B: the short and the common, an
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,18 +59,23 @@ def matches(kept: str | None, password: str) -> bool:
     return kept is not None
 
 
+def first() -> str:
+    """Make up a password that somebody types in once: 20 letters and digits that nobody takes for others, 98 bits."""
+    return "-".join("".join(secrets.choice(_PLAIN) for _ in range(_GROUP)) for _ in range(_GROUPS))
+
+
 def is_outdated(kept: str) -> bool:
     """Tell whether a hash was made with other parameters than today's: hash the password anew at this sign-in."""
     return _HASHER.check_needs_rehash(kept)
 
 
-def refuse_weak(password: str, about: Iterable[str] = ()) -> None:
+def refuse_weak(password: str, about: Iterable[str] = (), place: str = "/password") -> None:
     """Refuse a new password that is too short, too long or easily guessed; `about`: the user's id and name.
 
-    Raises InvalidInput.
+    Raises InvalidInput, with the place.
     """
     if fault := _weakness(password, about):
-        raise InvalidInput([Fault("/password", fault)])
+        raise InvalidInput([Fault(place, fault)])
 
 
 def is_common(password: str, about: Iterable[str] = ()) -> bool:
@@ -140,6 +146,8 @@ def _follows(text: str) -> bool:
     return any(text in row or text in row[::-1] for row in _ROWS)
 
 
+_PLAIN: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+_GROUP, _GROUPS = 5, 4
 _LONGEST_NUMBER: Final = 10
 """Digits: those of dates and telephones."""
 _STAND_INS: Final = str.maketrans("013457@$!|+", "oieastasilt")

@@ -28,6 +28,7 @@ from ebill.errors import (
     pointer,
 )
 from ebill.grammar import Day, Flag, Moment, Month, RulesSchema, Strict, Text, Whole, Word, faults
+from ebill.plainly import Few
 from ebill.rulebook import Life, RuleBook, Scope, entered
 from ebill.rules import Kind, Rule
 from ebill.schedule import FIXED_NAMES, FixedDates
@@ -81,15 +82,6 @@ class ExceptionSchema(Strict):
     def make(self, data: dict[str, Any], **_: Any) -> FixedDates:
         """Make the value."""
         return FixedDates(**data)
-
-
-class Few(fields.List[Any]):
-    """A list that is refused unread where it is too long: every fault in it would take seconds to find."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list):
-            self._validate(value)
-        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class CalculationSchema(Strict):

@@ -3,14 +3,21 @@
 `apply` takes the days (or months) a rule counts from and a calendar, and gives the days it means, shape for shape;
 `str()` is the sentence that explains it. Both work from the same fields, whose names are the ones used in TOML,
 JSON and the database. A rule computes first (`unrolled`) and rolls last; what builds on it builds on the rolled day.
+
+A rule branches on its terms and broadcasts over days. Those of one `shape` branch alike and differ in one number: of
+them all, a single rule is made whose number is a column (`with_numbers`), and it gives the days of each in a row.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Hashable
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import time
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from ebill.dates import (
     WEEKDAYS,
@@ -49,6 +56,9 @@ _ROLLED: Final[dict[Roll, str]] = {
     "modified_following": ", or the next business day, or the one before where the next is in another month",
     "preceding": ", or the business day before",
 }
+_BACK: Final = ("none", "preceding")
+_ON: Final = ("none", "following")
+"""The rolls that never move a day later, and those that never move one earlier."""
 _WEEKDAY_NAMES: Final[dict[Weekday, str]] = {
     "MO": "Monday",
     "TU": "Tuesday",
@@ -117,7 +127,19 @@ class Rule(ABC):
 class DayRule(Rule):
     """A rule that gives days: computes from the days or months it counts from, then rolls."""
 
+    number: ClassVar[str]
+    """The field that rules of one shape differ in."""
     roll: Roll
+
+    @property
+    def shape(self) -> tuple[Hashable, ...]:
+        """What the rule branches on: all but its number, and from which end that counts."""
+        rest = (getattr(self, field.name) for field in fields(self) if field.name != self.number)  # type: ignore[arg-type]  # as below
+        return type(self), getattr(self, self.number) > 0, *rest
+
+    def with_numbers(self, numbers: npt.NDArray[np.int64]) -> Self:
+        """Make one rule of many of this shape, from the number of each; it has `unrolled` and `apply`, but no words."""
+        return replace(self, **{self.number: numbers})  # type: ignore[type-var]  # as below
 
     @abstractmethod
     def unrolled(self, origin: Days, calendar: Calendar) -> Days:
@@ -138,6 +160,7 @@ class Due(DayRule):
     """The due date: a day of the coverage month, or of one up to 3 months before or after it. Counts from months."""
 
     kind: ClassVar[Kind] = "due"
+    number: ClassVar[str] = "day"
     day: int
     month_offset: int = 0
     roll: Roll = "none"
@@ -158,16 +181,26 @@ class Generation(DayRule):
 
     kind: ClassVar[Kind] = "generation"
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether it is plain, without looking at any month, that each day is before the due date it counts from."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class DaysBeforeDue(Generation):
     """So many calendar days before the due date."""
 
+    number: ClassVar[str] = "days_before_due"
     days_before_due: int
     roll: Roll = "none"
 
     def unrolled(self, origin: Days, calendar: Calendar) -> Days:
         return origin - self.days_before_due
+
+    @property
+    def keeps_order(self) -> bool:
+        return self.days_before_due > 0 and self.roll in _BACK
 
     def __str__(self) -> str:
         return f"{counted(self.days_before_due, 'day')} before the due date{_ROLLED[self.roll]}"
@@ -195,6 +228,10 @@ class Monthly(Generation):
             return latest_before(origin, lambda months: self.in_month(months, calendar))
         return self.in_month(month_of(origin) - self.months_before_due, calendar)
 
+    @property
+    def keeps_order(self) -> bool:
+        return self.months_before_due is None and self.roll in _BACK
+
     def __str__(self) -> str:
         if self.months_before_due is None:
             where = "of a month, before the due date"
@@ -210,6 +247,7 @@ class Monthly(Generation):
 class DayOfMonth(Monthly):
     """A day 1..31 of the month, or -1..-31 counted back from its end."""
 
+    number: ClassVar[str] = "day_of_month"
     day_of_month: int
     months_before_due: int | None = None
     roll: Roll = "none"
@@ -225,6 +263,7 @@ class DayOfMonth(Monthly):
 class NthWeekday(Monthly):
     """The nth weekday of the month, -1 being the last."""
 
+    number: ClassVar[str] = "nth"
     weekday: Weekday
     nth: int
     months_before_due: int | None = None
@@ -241,6 +280,7 @@ class NthWeekday(Monthly):
 class NthBusinessDay(Monthly):
     """The nth business day of the month, negative from its end."""
 
+    number: ClassVar[str] = "business_day"
     business_day: int
     months_before_due: int | None = None
     roll: Roll = "none"
@@ -252,6 +292,10 @@ class NthBusinessDay(Monthly):
         return f"{ordinal(self.business_day)} business day"
 
     @property
+    def keeps_order(self) -> bool:
+        return False  # of a month that is closed throughout, it is a day of the next
+
+    @property
     def counts_business_days(self) -> bool:
         return True
 
@@ -261,17 +305,27 @@ class Grace(DayRule):
 
     kind: ClassVar[Kind] = "grace"
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether it is plain, without looking at any month, that no day is before the due date it counts from."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class GraceDays(Grace):
     """So many days: `after_due` counts the day after the due date as day 1, `from_due` the due date itself."""
 
+    number: ClassVar[str] = "days"
     days: int
     counting: Counting = "after_due"
     roll: Roll = "none"
 
     def unrolled(self, origin: Days, calendar: Calendar) -> Days:
         return origin + (self.days if self.counting == "after_due" else self.days - 1)
+
+    @property
+    def keeps_order(self) -> bool:
+        return self.days >= (0 if self.counting == "after_due" else 1) and self.roll in _ON
 
     def __str__(self) -> str:
         how = "after the due date" if self.counting == "after_due" else "counted with the due date as day 1"
@@ -282,11 +336,16 @@ class GraceDays(Grace):
 class GraceMonths(Grace):
     """The end of the nth calendar month, the due date's own month being the 1st."""
 
+    number: ClassVar[str] = "calendar_months"
     calendar_months: int
     roll: Roll = "none"
 
     def unrolled(self, origin: Days, calendar: Calendar) -> Days:
         return last_of(month_of(origin) + (self.calendar_months - 1))
+
+    @property
+    def keeps_order(self) -> bool:
+        return self.calendar_months > 0 and self.roll in _ON
 
     def __str__(self) -> str:
         if self.calendar_months == 1:
@@ -302,6 +361,7 @@ class PayBy(DayRule):
     """The recommended pay-by date. Counts back from the next generation date."""
 
     kind: ClassVar[Kind] = "pay_by"
+    number: ClassVar[str] = "days_before_next_invoice"
     days_before_next_invoice: int
     unit: Unit = "calendar"
     roll: Roll = "none"

@@ -72,6 +72,14 @@ class Span(NamedTuple):
     terms: Terms
 
 
+class Way(NamedTuple):
+    """What payments post under, and the first month they do; it holds until the next way."""
+
+    first: np.datetime64
+    posting: Posting
+    calendar: Calendar
+
+
 @dataclass(frozen=True, slots=True)
 class FixedDates:
     """An exception: one coverage month whose invoice carries fixed dates, and why.
@@ -109,6 +117,20 @@ class Trail:
         if days is not self.days:
             self.steps.append((step, days))
         return self
+
+
+Parts = Sequence[tuple[slice, Terms]]
+"""Which months are under which terms, in their order, without a gap."""
+Cells = dict[FixedName, tuple[tuple[npt.NDArray[np.intp], ...], Days]]
+"""Fixed dates: the index of each in its column, and the day."""
+
+
+class Dates(NamedTuple):
+    """A column for each date; which months have an invoice after them, and when that is due."""
+
+    trails: Mapping[DateName, Trail]
+    has_next: Flags
+    next_due: Days
 
 
 @dataclass(frozen=True)
@@ -221,27 +243,27 @@ def schedule(
     `refuse_` methods of the answer. Source: the carrier's Producer Portal FAQ, eBill questions.
     """
     months = months_from(first, count + LOOK_AHEAD)
-    parts = _parts(spans, months)
     fixed = {int((e.coverage_month - first).astype(int)): e for e in exceptions}
     fixed = {row: e for row, e in fixed.items() if 0 <= row < len(months)}
+    billed = billed_months(spans, months, first_coverage_month, last_coverage_month)
+    found = dates(parts_of(spans, months), months, billed, ways_of(spans), _cells(fixed))
+    return Schedule(first, count, tuple(spans), billed, found.has_next, found.next_due, found.trails, fixed)
 
-    due = _ruled(parts, months, lambda terms: terms.due)
-    due.then("exception", _fixed(due.days, fixed, "due_date"))
 
-    generation = _ruled(parts, due.days, lambda terms: terms.generation)
-    generation.then("exception", _fixed(generation.days, fixed, "generation_date"))
+def dates(parts: Parts, months: Months, billed: Flags, ways: Sequence[Way], cells: Cells) -> Dates:
+    """Give every date of the months, of one account, or of many whose terms change in the same months.
 
-    grace_end = _ruled(parts, due.days, lambda terms: terms.grace)
-    grace_end.then("exception", _fixed(grace_end.days, fixed, "grace_end_date"))
-    grace_end.then("floor", _floored(parts, grace_end.days, due.days))
-
-    billed = _billed(parts, months, first_coverage_month, last_coverage_month)
+    `parts` are the terms that the months are under, in their order; `ways` those that payments post under. Of many
+    accounts each rule is many; then `billed` and each date have a row for each account, (accounts, months), or one row
+    for all.
+    """
+    due, generation, grace_end = own_dates(parts, months, cells)
     next_generation = _of_next(billed, generation.days)
     has_next = _of_next(billed, billed)
 
     recommended = _ruled(parts, next_generation, lambda terms: terms.pay_by)
     recommended.then("no_next_invoice", np.where(has_next, recommended.days, due.days))
-    safe = Trail("rule", _safe_pay_by(spans, next_generation))
+    safe = Trail("rule", _safe_pay_by(ways, next_generation))
     safe.then("no_next_invoice", np.where(has_next, safe.days, due.days))
 
     trails: dict[DateName, Trail] = {
@@ -252,7 +274,21 @@ def schedule(
         "recommended_pay_by_date": recommended,
         "safe_pay_by_date": safe,
     }
-    return Schedule(first, count, tuple(spans), billed, has_next, _of_next(billed, due.days), trails, fixed)
+    return Dates(trails, has_next, _of_next(billed, due.days))
+
+
+def own_dates(parts: Parts, months: Months, cells: Cells) -> tuple[Trail, Trail, Trail]:
+    """Give the due date, the generation date and the grace end: what an invoice has without looking at the next."""
+    due = _ruled(parts, months, lambda terms: terms.due)
+    due.then("exception", _fixed(due.days, cells, "due_date"))
+
+    generation = _ruled(parts, due.days, lambda terms: terms.generation)
+    generation.then("exception", _fixed(generation.days, cells, "generation_date"))
+
+    grace_end = _ruled(parts, due.days, lambda terms: terms.grace)
+    grace_end.then("exception", _fixed(grace_end.days, cells, "grace_end_date"))
+    grace_end.then("floor", _floored(parts, grace_end.days, due.days))
+    return due, generation, grace_end
 
 
 def terms_of(spans: Sequence[Span], month: np.datetime64) -> Terms:
@@ -260,89 +296,111 @@ def terms_of(spans: Sequence[Span], month: np.datetime64) -> Terms:
     return next((span.terms for span in reversed(spans) if span.first <= month), spans[0].terms)
 
 
-_Parts = list[tuple[slice, Terms]]
-
-
-def _parts(spans: Sequence[Span], months: Months) -> _Parts:
+def parts_of(spans: Sequence[Span], months: Months) -> Parts:
     """Cut the months where other terms come into force."""
     starts = [max(0, int((span.first - months[0]).astype(int))) for span in spans]
     ends = [*starts[1:], len(months)]
     return [(slice(a, b), span.terms) for a, b, span in zip(starts, ends, spans, strict=True) if a < b]
 
 
-def _each(parts: _Parts, apply: Callable[[slice, Terms], Days]) -> Days:
-    pieces = [apply(part, terms) for part, terms in parts]
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+def ways_of(spans: Sequence[Span]) -> list[Way]:
+    """Give what payments post under, and since when."""
+    ways: list[Way] = []
+    for first, terms in spans:
+        if not ways or (terms.posting, terms.calendar) != ways[-1][1:]:
+            ways.append(Way(first, terms.posting, terms.calendar))
+    return ways
 
 
-def _ruled(parts: _Parts, origin: Days, rule: Callable[[Terms], DayRule]) -> Trail:
-    """Compute first, roll last."""
-    trail = Trail("rule", _each(parts, lambda part, terms: rule(terms).unrolled(origin[part], terms.calendar)))
-    if all(rule(terms).roll == "none" for _, terms in parts):
-        return trail
-    unrolled = trail.days
-    return trail.then("roll", _each(parts, lambda part, t: t.calendar.roll(unrolled[part], rule(t).roll)))
-
-
-def _fixed(days: Days, fixed: Mapping[int, FixedDates], name: FixedName) -> Days:
-    given = {row: getattr(e, name) for row, e in fixed.items() if getattr(e, name) is not None}
-    if not given:
-        return days
-    days = days.copy()
-    days[list(given)] = as_days(list(given.values()))
-    return days
-
-
-def _floored(parts: _Parts, grace_end: Days, due: Days) -> Days:
-    if not any(terms.floors for _, terms in parts):
-        return grace_end
-
-    def raised(part: slice, terms: Terms) -> Days:
-        days = grace_end[part]
-        for floor in terms.floors:
-            days = np.maximum(days, floor.apply(due[part], terms.calendar))
-        return days
-
-    return _each(parts, raised)
-
-
-def _billed(parts: _Parts, months: Months, first: np.datetime64 | None, last: np.datetime64 | None) -> Flags:
+def billed_months(
+    spans: Sequence[Span], months: Months, first: np.datetime64 | None, last: np.datetime64 | None
+) -> Flags:
+    """Tell which months have an invoice, for an account billed from its first coverage month to its last."""
     billed = np.ones(len(months), bool)
     if first is not None:
         billed &= months >= first
     if last is not None:
         billed &= months <= last
     of_year = months.astype(np.int64) % 12 + 1
-    for part, terms in parts:
+    for part, terms in parts_of(spans, months):
         if terms.skip_coverage_months:
             billed[part] &= ~np.isin(of_year[part], terms.skip_coverage_months)
     return billed
 
 
+def _each(parts: Parts, apply: Callable[[slice, Terms], Days]) -> Days:
+    pieces = [apply(part, terms) for part, terms in parts]
+    if len(pieces) == 1:
+        return pieces[0]
+    accounts = np.broadcast_shapes(*(piece.shape[:-1] for piece in pieces))
+    return np.concatenate([np.broadcast_to(piece, accounts + piece.shape[-1:]) for piece in pieces], -1)
+
+
+def _ruled(parts: Parts, origin: Days, rule: Callable[[Terms], DayRule]) -> Trail:
+    """Compute first, roll last."""
+    trail = Trail("rule", _each(parts, lambda part, terms: rule(terms).unrolled(origin[..., part], terms.calendar)))
+    if all(rule(terms).roll == "none" for _, terms in parts):
+        return trail
+    unrolled = trail.days
+    return trail.then("roll", _each(parts, lambda part, t: t.calendar.roll(unrolled[..., part], rule(t).roll)))
+
+
+def _cells(fixed: Mapping[int, FixedDates]) -> Cells:
+    cells: Cells = {}
+    for name in FIXED_NAMES:
+        given = {row: getattr(e, name) for row, e in fixed.items() if getattr(e, name) is not None}
+        if given:
+            cells[name] = (np.array(list(given)),), as_days(list(given.values()))
+    return cells
+
+
+def _fixed(days: Days, cells: Cells, name: FixedName) -> Days:
+    if name not in cells:
+        return days
+    place, given = cells[name]
+    days = days.copy()
+    days[place] = given
+    return days
+
+
+def _floored(parts: Parts, grace_end: Days, due: Days) -> Days:
+    if not any(terms.floors for _, terms in parts):
+        return grace_end
+
+    def raised(part: slice, terms: Terms) -> Days:
+        days = grace_end[..., part]
+        for floor in terms.floors:
+            days = np.maximum(days, floor.apply(due[..., part], terms.calendar))
+        return days
+
+    return _each(parts, raised)
+
+
 def _of_next(billed: Flags, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Give each billed row the value of the next billed one; NaT or False where there is none."""
-    following = np.full(column.shape, NO_DAY if column.dtype == DAY else False)
-    rows = np.flatnonzero(billed)
-    following[rows[:-1]] = column[rows[1:]]
-    return following
+    """Give each billed month the value of the next billed one; NaT or False where there is none."""
+    none = NO_DAY if column.dtype == DAY else False
+    if billed.ndim == 1:
+        following = np.full(column.shape, none)
+        rows = np.flatnonzero(billed)
+        following[..., rows[:-1]] = column[..., rows[1:]]
+        return following
+    count = billed.shape[-1]
+    rows = np.where(billed, np.arange(count), count)
+    rows = np.minimum.accumulate(rows[:, ::-1], 1)[:, ::-1]  # the first billed one from there on
+    rows = np.append(rows[:, 1:], np.full((len(rows), 1), count), 1)
+    taken = np.take_along_axis(np.broadcast_to(column, billed.shape), np.minimum(rows, count - 1), 1)
+    return np.where(billed & (rows < count), taken, none)
 
 
-def _safe_pay_by(spans: Sequence[Span], next_generation: Days) -> Days:
+def _safe_pay_by(ways: Sequence[Way], next_generation: Days) -> Days:
     """Give the latest payment day that posts for certain before the next generation.
 
     The posting rule and the calendar are those in force in the month of the payment.
     """
-    ways = [spans[0]]
-    for span in spans[1:]:
-        if (span.terms.posting, span.terms.calendar) != (
-            ways[-1].terms.posting,
-            ways[-1].terms.calendar,
-        ):
-            ways.append(span)
-    safe = latest_in_time(next_generation, ways[0].terms.posting, ways[0].terms.calendar)
+    safe = latest_in_time(next_generation, ways[0].posting, ways[0].calendar)
     for way in ways[1:]:
         begins = first_of(np.asarray(way.first))
-        later = latest_in_time(next_generation, way.terms.posting, way.terms.calendar)
+        later = latest_in_time(next_generation, way.posting, way.calendar)
         under_earlier = (next_generation <= begins) | (later < begins)  # even where the new calendar knows too little
         safe = np.where(under_earlier, np.minimum(safe, begins - 1), later)
     return safe

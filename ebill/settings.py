@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from ebill.errors import SettingRefused
+from ebill.errors import SettingRefused, SettingsRefused
 
+HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""This machine, which may be asked over plain HTTP."""
+CALLBACK: Final = "/sign-in/oidc/callback"
+"""Where an identity provider sends a browser back to."""
+SECRET_FEWEST: Final = 16
+SECRET_MOST: Final = 1024
+NAME_MOST: Final = 40
 _PUBLIC_URL: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
+_ISSUER: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%@:-]*)*")
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+_PREFIX: Final = "EBILL_OIDC_"
+_REQUIRED: Final = ("ISSUER", "CLIENT_ID")
+_SECRETS: Final = ("CLIENT_SECRET", "CLIENT_SECRET_FILE")
+_KNOWN: Final = (*_REQUIRED, *_SECRETS, "NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """The identity provider whose word counts, what we are called there, and where it sends a browser back to."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    name: str
+    callback: str
 
 
 def public_url() -> str | None:
@@ -17,3 +45,63 @@ def public_url() -> str | None:
     if text and not _PUBLIC_URL.fullmatch(text):
         raise SettingRefused("EBILL_PUBLIC_URL", "must be an address such as https://ebill.example.com")
     return text.rstrip("/") or None
+
+
+def oidc() -> Oidc | None:
+    """Read `EBILL_OIDC_…`; None where none of them is set.
+
+    Raises SettingsRefused with all that is wrong, and SettingRefused for EBILL_PUBLIC_URL.
+    """
+    given = {name: os.environ[_PREFIX + name] for name in _KNOWN if os.environ.get(_PREFIX + name)}
+    if not given:
+        return None
+    public = public_url()
+    secret, found = _secret(given)
+    found = [*_faults(given, public), *found]
+    if found or public is None:
+        raise SettingsRefused(found)
+    host = urlsplit(given["ISSUER"]).netloc
+    return Oidc(given["ISSUER"], given["CLIENT_ID"], secret, given.get("NAME", host), public + CALLBACK)
+
+
+def _faults(given: dict[str, str], public: str | None) -> Iterator[tuple[str, str]]:
+    for name in _REQUIRED:
+        if name not in given:
+            yield _PREFIX + name, "is missing"
+    issuer = given.get("ISSUER", "")
+    if issuer and not (_ISSUER.fullmatch(issuer) and _is_safe(issuer)):
+        yield f"{_PREFIX}ISSUER", "must be an address of https, such as https://login.example.com/tenant"
+    client_id = given.get("CLIENT_ID", "")
+    if client_id and not _PRINTABLE.fullmatch(client_id):
+        yield f"{_PREFIX}CLIENT_ID", "must be printable ASCII, without spaces"
+    if not given.get("NAME", "x").isprintable() or len(given.get("NAME", "")) > NAME_MOST:
+        yield f"{_PREFIX}NAME", f"must be at most {NAME_MOST} printable characters"
+    if public is None:
+        yield "EBILL_PUBLIC_URL", "is missing: the identity provider sends browsers back there"
+    elif not _is_safe(public):
+        yield "EBILL_PUBLIC_URL", "must be an address of https for sign-in by an identity provider"
+
+
+def _is_safe(address: str) -> bool:
+    """Tell whether nobody on the way reads what is sent to an address: over TLS, or on this very machine."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or parts.hostname in HERE
+
+
+def _secret(given: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """Give the client secret, or what is wrong with it; it is never repeated."""
+    plain, file = (given.get(name) for name in _SECRETS)
+    named = _PREFIX + _SECRETS[0 if file is None else 1]
+    if plain and file:
+        return "", [(named, f"is set, and so is {_PREFIX}{_SECRETS[0]}; one of them is enough")]
+    if file:
+        try:
+            with Path(file).open(encoding="ascii") as opened:
+                plain = opened.read(SECRET_MOST + 2).rstrip("\r\n")
+        except (OSError, ValueError):
+            return "", [(named, "names no file of ASCII text that can be read")]
+    if not plain:
+        return "", [(named, "is missing" if file is None else "names a file with nothing in it")]
+    if not SECRET_FEWEST <= len(plain) <= SECRET_MOST or not _PRINTABLE.fullmatch(plain):
+        return "", [(named, f"must be {SECRET_FEWEST} to {SECRET_MOST} printable ASCII characters, without spaces")]
+    return plain, []

@@ -127,7 +127,7 @@ def test_a_user_is_made_read_and_changed_from_one_version_to_the_next(opened: Do
     stale = opened.ask("admin", "PUT", path, body, {"If-Match": '"1"'})
     assert (stale.status_code, stale.headers["ETag"]) == (412, '"2"')
     listed = opened.ask("admin", "GET", "/v1/users").get_json()["data"]
-    assert changed.get_json() in listed
+    assert {**changed.get_json(), "last_seen_at": None} in listed
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,9 @@ def test_everybody_reads_of_what_they_see_and_of_what_they_did(opened: Door) -> 
         ("after=1", "/after"),
         ("client_id=%00", "/client_id"),
         ("client_id=a%20b", "/client_id"),
-        ("actor=ada-admin", "/actor"),
+        ("actor=ada%20admin", "/actor"),
+        ("action=put%20user", "/action"),
+        ("from=2026-02-30", "/from"),
     ],
 )
 def test_a_faulty_query_of_the_audit_is_refused_with_its_place(opened: Door, query: str, place: str) -> None:

@@ -28,7 +28,7 @@ from tests.strategies import DUES, GENERATIONS, GRACES, PAY_BYS, POSTINGS
 from tests.test_api_clients import count
 from tests.test_pages import HOSTILE
 from tests.visits import Visits, text_of, visits
-from tests.world import ACME, UNKNOWN, ZENITH
+from tests.world import ACME, MARK, ZENITH
 
 Data = dict[str, Any]
 OF_CLIENT_AT = f"/clients/{ACME}/configure"
@@ -359,7 +359,14 @@ def test_a_change_is_saved_as_the_api_saves_it_and_its_audit_row_is_shown(opened
     assert {**by_page, "recorded_at": None} == {**by_api, "recorded_at": None}
     page = text_of(opened.look("manager", answer.headers["Location"].split("#")[0]))
     (notice,) = re.findall(r'<section class="notice good" id="saved".*?</section>', page, re.DOTALL)
-    for said in ("Entered a rule", "nora-north", "Agreed", "Letter", "9th of a month", "MAIN"):
+    for said in (
+        "Entered a rule",
+        "nora-north",
+        "Agreed",
+        'Who says so:</span> <b class="will"><bdi>Letter',
+        "9th of a month",
+        "MAIN",
+    ):
         assert said in notice
     assert 'id="saved"' not in text_of(opened.look("manager", OF_ACCOUNT_AT))
 
@@ -617,9 +624,46 @@ def test_a_new_client_is_refused_at_the_field(shared: Visits, more: Data, field:
     assert f'id="{field}_fault"' in text_of(answer)
 
 
-def test_another_team_s_client_is_not_told_of_by_its_id(shared: Visits) -> None:
-    given = {"id": ZENITH, "version": "new", "name": "New Ltd", "state": "PA", "team_id": "north"}
-    assert ask(shared, "/new-client", given).status_code == ask(shared, f"/clients/{UNKNOWN}/configure", {}).status_code
+@pytest.mark.parametrize("named", [ZENITH, ZENITH.lower()])
+def test_another_team_s_client_is_not_told_of_by_its_id(shared: Visits, named: str) -> None:
+    given = {"id": named, "version": "new", "name": "New Ltd", "state": "PA", "team_id": "north"}
+    answer = ask(shared, "/new-client", given)
+    page = text_of(answer)
+    assert (answer.status_code, is_savable(page)) == (422, False)
+    assert "this id cannot be used" in page
+    assert MARK not in page
+    assert shared.send("manager", "/new-client", {**given, "state_seen": "x"}).status_code == 404
+
+
+def test_a_client_whose_state_is_gone_from_the_rule_book_is_given_another(opened: Visits) -> None:
+    with opened.store.writing(By("setup", datetime.now(UTC))) as write:
+        client = Client(client_id=ACME, version=2, team_id="north", name="Acme Ltd", state="ZZ")
+        clients.put_client(write.connection, client, "setup", write.at)
+        write.audit("put_client", client_id=ACME)
+    for at in (OF_CLIENT_AT, OF_ACCOUNT_AT):
+        answer = opened.look("manager", at)
+        assert (answer.status_code, "No state &#34;ZZ&#34; is configured" in text_of(answer)) == (200, True)
+    answer = ask(opened, OF_CLIENT_AT + "/rule", GRACE)
+    assert (answer.status_code, is_savable(text_of(answer))) == (422, False)
+    answer = save(opened, OF_CLIENT_AT + "/settings", settings(opened) | {"state": "PA"}, acknowledged="yes")
+    assert answer.status_code == 303
+    assert "is configured" not in text_of(opened.look("manager", OF_CLIENT_AT))
+
+
+def test_on_either_database_a_change_is_shown_without_writing_and_then_saved(emptied_store: Store) -> None:
+    opened = visits(emptied_store)
+    for at, fields in (
+        (OF_CLIENT_AT + "/rule", FAR),
+        (OF_ACCOUNT_AT + "/exception", FIX),
+        (OF_CLIENT_AT + "/settings", settings(opened) | {"name": "Acme & Sons"}),
+        (OF_CLIENT_AT + "/new-account", {"id": "MED", "version": "new", "name": "Medical", "kind": "medical"}),
+        ("/new-client", {"id": "4000-NEW", "version": "new", "name": "New Ltd", "state": "PA", "team_id": "north"}),
+    ):
+        before = count(opened, audit)
+        form = saving(text_of(ask(opened, at, fields)))
+        assert count(opened, audit) == before
+        assert opened.send("manager", at, {**form, "acknowledged": "yes"}).status_code == 303
+        assert count(opened, audit) == before + 1
 
 
 # exceptions
@@ -642,6 +686,12 @@ def test_an_exception_is_previewed_entered_listed_and_withdrawn(opened: Visits) 
     assert f"{at}?coverage_month=2028-03" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
     entered = opened.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/exceptions").get_json()["data"]
     assert [(each["withdrawn"], each["reason"]) for each in entered] == [(False, "Calendar"), (True, "A slip")]
+
+
+def test_an_exception_that_fixes_nothing_yet_does_nothing_and_is_no_mistake_yet(shared: Visits) -> None:
+    answer = ask(shared, OF_ACCOUNT_AT + "/exception", {"tried": "yes", "way": "fix", "coverage_month": "2028-03"})
+    page = text_of(answer)
+    assert (answer.status_code, is_savable(page), 'role="alert"' in page) == (200, False, False)
 
 
 def test_an_exception_is_worked_out_from_the_month_before_it(shared: Visits) -> None:

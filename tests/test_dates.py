@@ -22,6 +22,7 @@ from ebill.dates import (
     as_date,
     as_days,
     as_month,
+    computed_calendar,
     day_of_month,
     first_of,
     last_of,
@@ -549,7 +550,7 @@ def test_a_calendar_knows_the_years_that_the_library_has_rules_for(code: str, fi
 
 def test_a_calendar_knows_no_year_outside_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ebill.dates.EVIDENCE", range(2010, 2020))
-    bound = library_calendar.__wrapped__
+    bound = computed_calendar
     assert [(known.first, known.last) for known in (bound("XFED"), bound("US-PA"))] == [
         (date(2010, 1, 1), date(2019, 12, 31))
     ] * 2

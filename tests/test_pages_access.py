@@ -15,18 +15,33 @@ import pytest
 from ebill import access
 from ebill.web import pages
 from ebill.web.pages.page import Page
+from tests.stores import Databases
 from tests.visits import Visits, rehearsed_visits, session_ids, text_of
 from tests.world import ACME, ACTORS, MARK, UNKNOWN, ZENITH, without_grants
 
 FILE = Path(__file__).with_name("pages_matrix.csv")
 ROWS = list(csv.DictReader(FILE.read_text("utf-8").splitlines()))
+WITH_FILE = {f"POST {page.path}" for page in pages.PAGES if page.takes_file}
 OBJECTS = (ACME, ZENITH, UNKNOWN)
+WORD = "seven green bicycles"
 FORMS = {
     "POST /sign-in": {"user_id": "pat-producer", "password": "none of theirs"},
     "POST /me/payment-terms": {"accepted": "yes"},
     "POST /me/tokens": {"name": "One more", "days": "7"},
     "POST /me/feeds": {"name": "Mine"},
+    "POST /access-requests": {"client_ids": "C1, C2", "reason": "New broker"},
+    "POST /import/trial": {"text": "record,client_id\n"},
+    "POST /import": {"held": "cmVjb3JkLGNsaWVudF9pZAo="},
+    "POST /sign-in/first-password": {"user_id": "pat-producer", "password": "none of theirs", "new_password": WORD},
+    "POST /me/password": {"old_password": "none of theirs", "new_password": WORD},
+    "POST /admin/users": {"user_id": "nia-new", "name": "Nia", "role": "producer", "state": "PA"},
+    "POST /admin/users/{user_id}": {"name": "Somebody", "state": "PA", "version": "1"},
+    "POST /admin/users/{user_id}/grants": {"client_ids": ACME},
+    "POST /admin/teams": {"team_id": "west", "name": "West"},
+    "POST /admin/teams/{team_id}": {"name": "Renamed"},
 }
+USER_OF = {ACME: "pat-producer", ZENITH: "gus-ungranted", UNKNOWN: "nobody"}
+TEAM_OF = {ACME: "north", ZENITH: "south", UNKNOWN: "west"}
 
 
 def statuses(cell: str) -> dict[str, int]:
@@ -43,7 +58,12 @@ def address(opened: Visits, row: dict[str, str], actor: str, which: str) -> str:
         "token_id": world.spare.get(whose, "0123456789abcdef"),
         "feed_id": world.feeds[whose].split("_")[1] if whose else "0123456789abcdef",
         "session_id": sessions.get(whose, "0123456789abcdef"),
+        "user_id": USER_OF[which],
+        "team_id": TEAM_OF[which],
     }
+    if "/users/" in row["request"]:
+        theirs = {ACME: "producer", ZENITH: "ungranted"}.get(which, "")
+        named["token_id"] = world.spare.get(theirs, "0123456789abcdef")
     path = row["request"].split(" ")[1].format(**named)
     return f"{path}?client={which}" if row["how"] == "client" else path
 
@@ -52,7 +72,7 @@ def ask(opened: Visits, row: dict[str, str], actor: str, which: str) -> Any:
     path = address(opened, row, actor, which)
     if row["request"].startswith("GET"):
         return opened.look(actor, path)
-    return opened.send(actor, path, FORMS.get(row["request"]))
+    return opened.send(actor, path, FORMS.get(row["request"]), multipart=row["request"] in WITH_FILE)
 
 
 def differences(opened: Visits, rows: list[dict[str, str]]) -> list[str]:
@@ -67,10 +87,21 @@ def differences(opened: Visits, rows: list[dict[str, str]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def opened(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visits]:
+def on_sqlite(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visits]:
     copy = tmp_path_factory.mktemp("visits") / "world.db"
     shutil.copyfile(ready.removeprefix("sqlite:///"), copy)
     yield from rehearsed_visits(f"sqlite:///{copy}")
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(databases: Databases, ready_postgresql: str) -> Iterator[Visits]:
+    yield from rehearsed_visits(databases.make(ready_postgresql))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest) -> Visits:
+    found: Visits = request.getfixturevalue(f"on_{request.param}")
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +171,8 @@ def test_a_token_opens_no_page(opened: Visits, page: Page) -> None:
         token_id=opened.world.spare["producer"],
         feed_id=opened.world.feeds["producer"].split("_")[1],
         session_id=session_ids(opened)["producer"],
+        user_id="pat-producer",
+        team_id="north",
     )
     answer = opened.ask("producer", page.method, path, headers={"Sec-Fetch-Site": "same-origin"})
     assert (answer.status_code, answer.headers["Location"][:8]) == (303, "/sign-in")
@@ -153,7 +186,8 @@ def test_a_cookie_opens_no_route_of_the_api(opened: Visits, path: str) -> None:
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: f"{page.method} {page.path}")
 def test_other_methods_are_refused(opened: Visits, page: Page) -> None:
     methods = {each.method for each in pages.PAGES if each.path == page.path}
-    path = page.path.format(client_id=ACME, account_id="MAIN", token_id="a", feed_id="b", session_id="c")  # noqa: S106
+    named = dict.fromkeys(("client_id", "account_id", "token_id", "feed_id", "session_id", "user_id", "team_id"), "a")
+    path = page.path.format(**named)
     for method in {"PUT", "DELETE", "PATCH", "OPTIONS", "GET", "POST"} - methods:
         answer = opened.client.open(path, method=method, headers={"Accept": "text/html"})
         assert answer.status_code == 405

@@ -6,9 +6,11 @@ does whatever the browser complains of.
 
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,11 +28,13 @@ from ebill.store import clients, people
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
+from ebill.store.people import User
 from tests.shell import ENVIRONMENT
 from tests.world import book_file
 
 CHROMIUM = "/usr/bin/chromium"
 WORD = "seven green bicycles"
+NOBODY = "nobody-in-particular"
 HOSTILE = "</title><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{7*7}}"
 WIDTHS = [360, 1280]
 MONTH = datetime.now(UTC).strftime("%Y-%m")
@@ -50,12 +54,26 @@ PAGES = [
     f"/month?month={MONTH}",
     "/clients/C00001",
     f"/clients/C00001?account=MED&month={MONTH}&pay_on={MONTH}-03&pay_at=18:30",
+    "/access-requests?show=all",
     "/me",
     "/nowhere",
+]
+ADMIN_PAGES = [
+    "/admin/users",
+    "/admin/users?q=nobody-of-this-name",
+    "/admin/new-user",
+    f"/admin/users/{demo.PRODUCER}",
+    f"/admin/users/{demo.MANAGER}",
+    "/admin/teams",
+    "/audit",
+    "/audit?actor=nobody",
 ]
 
 CHANGE = "way=day_of_month&day_of_month=5&since=2028-03&cite=Letter"
 MANAGER_PAGES = [
+    "/access-requests",
+    "/access-requests?tick=all",
+    "/import",
     "/clients",
     "/clients?q=nobody-of-this-name",
     "/clients/C00001/configure",
@@ -82,6 +100,16 @@ class Served(NamedTuple):
 
     url: str
     sessions: dict[str, str]
+    file: Path
+
+    def renew(self, user_id: str) -> str:
+        """Begin another session, in place of one that has ended."""
+        store, now = Store(f"sqlite:///{self.file}"), datetime.now(UTC)
+        with store.writing(By("setup", now)) as write:
+            cookie = people.new_session(write.connection, user_id, now)
+            write.audit("setup")
+        store.close()
+        return cookie
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +130,7 @@ def served(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         try:
             assert server.stdout is not None
             list(takewhile(lambda line: line != "Ctrl-C ends it.\n", server.stdout))
-            yield Served(f"http://127.0.0.1:{port}", sessions)
+            yield Served(f"http://127.0.0.1:{port}", sessions, file)
         finally:
             server.terminate()
 
@@ -126,6 +154,7 @@ def _fill(store: Store) -> dict[str, str]:
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
         payments.record(write, book, admin, "C00001", "MED", paid)
+        people.add_user(write.connection, User(NOBODY, "N", "producer", "PA", 1, frozenset(), frozenset()), now)
         sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()
     return sessions
@@ -184,6 +213,7 @@ def come_in(page: Page, served: Served, user_id: str = demo.PRODUCER) -> None:
 
 def is_within(page: Page) -> bool:
     """Tell whether nothing has to be scrolled for sideways."""
+    page.wait_for_load_state()  # the style sheet, too
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
@@ -333,6 +363,76 @@ def test_one_s_own_page(page: Page) -> None:
     expect(page).to_have_title("Sign in · eBill")
 
 
+def test_a_new_producer_from_an_administrator_s_form_to_their_own_password(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    user_id = f"nia-{secrets.token_hex(4)}"
+    page.goto("/admin/users")
+    page.get_by_role("link", name="New user").click()
+    page.get_by_label("User id").fill(user_id)
+    page.get_by_label("Name", exact=True).fill("Nia New")
+    page.get_by_label("State", exact=True).select_option("NY")
+    page.get_by_role("button", name="Make the user").click()
+    expect(page.get_by_label("General agency administrator")).to_be_checked()
+    expect(page.get_by_label("Agency reports")).not_to_be_checked()
+    page.get_by_label("Grant clients, by their ids").fill("C00001, C00002")
+    page.get_by_role("button", name="Grant them").click()
+    expect(page.locator("section", has=page.locator("#grants")).locator("tbody tr")).to_have_count(2)
+    page.get_by_role("button", name="Withdraw C00002").click()
+    page.get_by_role("button", name="Give a first password").click()
+    first = page.get_by_label("First password").input_value()
+    page.get_by_role("link", name="Back to the user").click()
+    expect(page.locator("section", has=page.locator("#password"))).to_contain_text("to be changed")
+    page.get_by_role("button", name="Sign out").click()
+    served.sessions[demo.ADMIN] = served.renew(demo.ADMIN)
+    page.get_by_label("User id").fill(user_id)
+    page.get_by_label("Password", exact=True).fill(first)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
+    page.get_by_label("The password you were given").fill(first)
+    page.get_by_label("A password of your own").fill("nine yellow submarines")
+    page.get_by_role("button", name="Keep it and sign in").click()
+    expect(page).to_have_title("Home · eBill")
+    page.goto("/me")
+    page.get_by_text("Change the password", exact=True).click()
+    page.get_by_label("The one you have").fill("nine yellow submarines")
+    page.get_by_label("The new one").fill("ten purple locomotives")
+    page.get_by_role("button", name="Change it").click()
+    expect(page.get_by_role("status")).to_contain_text("Your password is changed")
+
+
+def test_a_user_who_was_changed_meanwhile_is_shown_again(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    path = f"/admin/users/{demo.PRODUCER}"
+    page.goto(path)
+    other = page.context.new_page()
+    other.goto(path)
+    name = f"Sample producer {secrets.token_hex(2)}"
+    other.get_by_label("Name", exact=True).fill(name)
+    other.get_by_role("button", name="Keep the changes").click()
+    expect(other.get_by_role("status")).to_contain_text("is changed")
+    page.get_by_label("Name", exact=True).fill("Sample producer")
+    page.get_by_role("button", name="Keep the changes").click()
+    expect(page.get_by_role("alert").last).to_contain_text(name)
+    page.get_by_role("button", name="Keep the changes").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Sample producer")
+    page.get_by_role("link", name="Audit").click()
+    page.get_by_label("What", exact=True).select_option("put_user")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("table.audit tbody tr").first).to_contain_text(name)
+
+
+def test_a_team_is_made_and_renamed(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    page.goto("/admin/teams")
+    team_id = f"t-{secrets.token_hex(4)}"
+    page.get_by_label("Team id").fill(team_id)
+    page.get_by_label("Name", exact=True).fill("West")
+    page.get_by_role("button", name="Make the team").click()
+    page.get_by_label(f"Name of team {team_id}").fill("Far West")
+    page.get_by_role("button", name=f"Rename team {team_id}").click()
+    expect(page.get_by_label(f"Name of team {team_id}")).to_have_value("Far West")
+
+
 def test_a_hostile_name_is_text_and_runs_nothing(page: Page, served: Served) -> None:
     come_in(page, served)
     come_in(page, served, demo.MANAGER)
@@ -373,6 +473,110 @@ def test_a_session_that_has_ended_elsewhere_leads_to_sign_in_as_one_types(chromi
         expect(page).to_have_title("Sign in · eBill")
 
 
+def imported(name: str, *more: str) -> bytes:
+    """Write a file of a new client, and whatever rows more."""
+    rows = (f"client,{name},New Ltd,east,PA,,,,,,", f"bill_account,{name},Medical,,,MED,medical,,,,", *more)
+    return "\r\n".join(("record,client_id,name,team_id,state,account_id,kind,since,rule,cite,reason", *rows)).encode()
+
+
+def chosen(page: Page, file: bytes) -> None:
+    """Try a file, as people choose one."""
+    page.goto("/import")
+    page.get_by_label("A CSV file").set_input_files({"name": "clients.csv", "mimeType": "text/csv", "buffer": file})
+    page.get_by_role("button", name="Show what it would do").click()
+
+
+def test_clients_are_asked_for_and_granted(page: Page, served: Served) -> None:
+    why = f"New broker {time.time_ns()}"
+    come_in(page, served)
+    page.goto("/home")
+    page.get_by_role("link", name="Access", exact=True).click()
+    page.get_by_label("Client ids").fill("C00002\nno_id, C00005")
+    page.get_by_label("Why").fill(why)
+    page.get_by_role("button", name="Ask for them").click()
+    expect(page.get_by_role("alert")).to_contain_text('no id of a client: "no_id"')
+    page.get_by_label("Client ids").fill("C00002\nNOBODY, C00005")
+    page.get_by_role("button", name="Ask for them").click()
+    asked = page.locator("article.asked", has_text=why)
+    expect(asked.get_by_text("Waiting")).to_have_count(3)
+    come_in(page, served, demo.MANAGER)
+    page.goto("/home")
+    page.get_by_role("link", name="Access").click()
+    group = page.get_by_role("group").filter(has_text=why)
+    boxes = group.get_by_role("checkbox")
+    count = boxes.count()
+    assert count in (1, 2)  # of those asked for, the ones of the manager's team
+    for box in boxes.all():
+        box.check()
+    page.get_by_label("A word to whoever asked").fill("Welcome")
+    page.get_by_role("button", name="Grant what is ticked").click()
+    expect(page.get_by_role("group").filter(has_text=why)).to_have_count(0)
+    expect(page.locator("section", has=page.locator("#decided")).get_by_text("Welcome").first).to_be_visible()
+    come_in(page, served)
+    page.goto("/access-requests")
+    expect(asked.get_by_text("Granted")).to_have_count(count)
+    expect(asked.get_by_text("Waiting")).to_have_count(3 - count)
+
+
+def test_a_file_is_mended_and_imported(page: Page, served: Served) -> None:
+    name = f"IMP{time.time_ns()}"
+    come_in(page, served)
+    assert page.goto("/import").status == 403  # type: ignore[union-attr]
+    come_in(page, served, demo.MANAGER)
+    chosen(page, imported(name, f"rule,{name},,,,,,soon,{{}},Letter,"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("The file has faults")
+    expect(page.locator("tr#line-4 td.bad").first).to_contain_text("must be")
+    assert is_within(page)
+    chosen(page, imported(name))
+    expect(page.get_by_role("heading", level=1)).to_have_text("What the import would do")
+    assert is_within(page)
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Imported")
+    page.goto(f"/clients/{name}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("New Ltd")
+
+
+def test_text_is_pasted_and_what_is_hazardous_is_owned_up_to(page: Page, served: Served) -> None:
+    come_in(page, served, demo.ADMIN)
+    page.goto("/import")
+    year = datetime.now(UTC).year + 2
+    rule = f'rule,C00003,{year}-01,"{{""grace"": {{""days"": {10 + time.time_ns() % 15}}}}}",Letter {time.time_ns()}'
+    page.get_by_label("Or its text, pasted").fill(f"record,client_id,since,rule,cite\n{rule}")
+    page.get_by_role("button", name="Show what it would do").click()
+    owned = page.get_by_label("I have read the")
+    if owned.count():
+        owned.check()
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Imported")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_everybody_can_use_what_a_file_is_answered_with(
+    chromium: Browser, served: Served, width: int, scheme: str
+) -> None:
+    found = []
+    year = datetime.now(UTC).year + 1
+    earlier = f'rule,C00001,,,,,,{year}-03,"{{""grace"": {{""days"": 9}}}}",Letter,'
+    many = [f"client,X{n},=1+1 {HOSTILE[:40]},east,XX,,,,,," for n in range(60)]
+    with visit(chromium, served, width, color_scheme=scheme) as page:
+        come_in(page, served, demo.MANAGER)
+        for what, file in {
+            "good": imported("AXE1", earlier),
+            "faulty": imported("AXE1", "rule,AXE1,,,,,,soon,{},,", "what,AXE1"),
+            "many faults": imported("AXE1", *many),
+            "nothing new": b"record,client_id\r\n",
+        }.items():
+            chosen(page, file)
+            page.evaluate(OPEN_DETAILS)
+            found += _violations(page, what)
+            if not is_within(page):
+                found.append(f"{what}: wider than {width} px")
+        page.goto("/import")
+        page.get_by_role("button", name="Show what it would do").click()
+        found += _violations(page, "no file")
+    assert "\n".join(found) == ""
+
+
 def test_a_keyboard_is_enough(chromium: Browser, served: Served) -> None:
     with visit(chromium, served, 1280, java_script_enabled=False) as page:
         page.goto("/sign-in")
@@ -392,17 +596,43 @@ def test_everybody_can_use_every_page(chromium: Browser, served: Served, width: 
     with visit(chromium, served, width, color_scheme=scheme) as page:
         page.goto(PAGES[0])
         found += _violations(page, PAGES[0])
-        for path in [*PAGES[1:], *MANAGER_PAGES]:
-            come_in(page, served, demo.MANAGER if path in MANAGER_PAGES else demo.PRODUCER)
-            page.goto(path)
-            page.evaluate(OPEN_DETAILS)
-            found += _violations(page, path)
-            if not is_within(page):
-                found.append(f"{path}: wider than {width} px")
+        come_in(page, served)
+        found += _troubles(page, PAGES[1:], width)
+        come_in(page, served, demo.MANAGER)
+        found += _troubles(page, MANAGER_PAGES, width)
     assert found == []
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_everybody_can_use_the_pages_of_administrators(
+    chromium: Browser, served: Served, width: int, scheme: str
+) -> None:
+    with visit(chromium, served, width, color_scheme=scheme) as page:
+        come_in(page, served, demo.ADMIN)
+        found = _troubles(page, ADMIN_PAGES, width)
+        page.goto(f"/admin/users/{demo.PRODUCER}")
+        page.get_by_label("Grant clients, by their ids").fill("C00001 NOBODY-1")
+        page.get_by_role("button", name="Grant them").click()
+        found += _violations(page, "a refused grant")
+        page.goto(f"/admin/users/{NOBODY}")
+        page.get_by_role("button", name="Give a first password").click()
+        found += _violations(page, "a first password")
+    assert found == []
+
+
+def _troubles(page: Page, paths: list[str], width: int) -> list[str]:
+    found = []
+    for path in paths:
+        page.goto(path)
+        page.evaluate(OPEN_DETAILS)
+        found += _violations(page, path)
+        if not is_within(page):
+            found.append(f"{path}: wider than {width} px")
+    return found
+
+
 def _violations(page: Page, path: str) -> list[str]:
+    page.wait_for_load_state()
     answer = Axe().run(page).response
     return [f"{path}: {each['id']}: {each['nodes'][0]['html'][:200]}" for each in answer["violations"]]
 

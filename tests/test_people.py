@@ -18,7 +18,7 @@ from ebill.errors import (
 )
 from ebill.service import people
 from ebill.service.clients import Precondition
-from ebill.service.history import list_audit
+from ebill.service.history import Sought, list_audit
 from ebill.store import people as kept
 from ebill.store.audit import By
 from ebill.store.engine import Store
@@ -102,6 +102,7 @@ def test_a_user_is_read_as_it_was_made(filled: Store) -> None:
         "teams": [],
         "payment_terms_accepted_at": None,
         "disabled_at": None,
+        "oidc_subject": None,
         "version": 1,
     }
     assert get_user(filled) == {**body, "clients": []}
@@ -195,7 +196,8 @@ def test_a_disabled_user_holds_nothing_any_more_until_enabled(filled: Store) -> 
 
 def test_users_and_teams_are_listed(filled: Store) -> None:
     with filled.reading() as connection:
-        assert [user["user_id"] for user in people.list_users(connection)["data"]] == ["nora", "paul", "root", "sid"]
+        page = people.list_users(connection, ROOT, people.Sought(), 50, None, bytes(32))
+        assert [user["user_id"] for user in page["data"]] == ["nora", "paul", "root", "sid"]
         assert people.list_teams(connection)["data"] == [
             {"team_id": "north", "name": "Team North"},
             {"team_id": "south", "name": "Team South"},
@@ -423,7 +425,7 @@ def audited(store: Store, user: User, limit: int = 200, client_id: str | None = 
     cursor: str | None = ""
     with store.reading() as connection:
         while cursor is not None:
-            page = list_audit(connection, user, limit, cursor or None, bytes(32), client_id, **how)
+            page = list_audit(connection, user, limit, cursor or None, bytes(32), Sought(client_id=client_id, **how))
             assert len(page["data"]) <= limit
             found += page["data"]
             cursor = page["next_cursor"]

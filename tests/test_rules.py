@@ -442,3 +442,71 @@ def test_weekdays_have_their_names(weekday: Any) -> None:
     name = NthWeekday(weekday, 1).name()
     assert name.split()[1][:2].upper() == weekday
     assert f"{NthWeekday(weekday, 1, 0).apply(on('2026-08-01 Sat'), BANK)[0].item():%A}" == name.split()[1]
+
+
+# What a rule says of itself, and of many
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "keeps"),
+    [
+        ("generation", {"days_before_due": 1}, True),
+        ("generation", {"days_before_due": 20, "roll": "preceding"}, True),
+        ("generation", {"days_before_due": 20, "roll": "following"}, False),
+        ("generation", {"days_before_due": 20, "roll": "modified_following"}, False),
+        ("generation", {"day_of_month": 12}, True),
+        ("generation", {"day_of_month": -8, "roll": "preceding"}, True),
+        ("generation", {"day_of_month": 12, "roll": "following"}, False),
+        ("generation", {"day_of_month": 12, "months_before_due": 1}, False),
+        ("generation", {"day_of_month": 12, "months_before_due": 0}, False),
+        ("generation", {"weekday": "TH", "nth": 3}, True),
+        ("generation", {"weekday": "TH", "nth": 3, "months_before_due": 2}, False),
+        ("generation", {"business_day": 3}, False),
+        ("grace", {"days": 0}, True),
+        ("grace", {"days": 30, "roll": "following"}, True),
+        ("grace", {"days": 30, "roll": "preceding"}, False),
+        ("grace", {"days": 30, "roll": "modified_following"}, False),
+        ("grace", {"days": 1, "counting": "from_due"}, True),
+        ("grace", {"days": 0, "counting": "from_due"}, False),
+        ("grace", {"calendar_months": 1}, True),
+        ("grace", {"calendar_months": 1, "roll": "following"}, True),
+        ("grace", {"calendar_months": 1, "roll": "preceding"}, False),
+    ],
+)
+def test_a_rule_says_whether_it_plainly_keeps_the_order(kind: str, given: Any, keeps: bool) -> None:
+    """What it says is safe, not sharp: 12 days of the month before are in order, too, but not plainly so."""
+    assert rule(kind, given).keeps_order is keeps
+
+
+def test_no_days_before_the_due_date_are_not_in_order_nor_are_no_months_of_grace() -> None:
+    """The grammar gives neither; the rules do not rely on it."""
+    assert not DaysBeforeDue(0).keeps_order
+    assert not GraceMonths(0).keeps_order
+
+
+@pytest.mark.parametrize(
+    ("kind", "alike", "other"),
+    [
+        ("due", [{"day": 1}, {"day": 31}], {"day": -1}),
+        ("due", [{"day": -1}, {"day": -31}], {"day": -1, "month_offset": 1}),
+        ("generation", [{"days_before_due": 5}, {"days_before_due": 90}], {"days_before_due": 5, "roll": "following"}),
+        ("generation", [{"day_of_month": 1}, {"day_of_month": 31}], {"day_of_month": 1, "months_before_due": 0}),
+        ("generation", [{"weekday": "TH", "nth": -1}, {"weekday": "TH", "nth": -4}], {"weekday": "FR", "nth": -1}),
+        ("generation", [{"business_day": -1}, {"business_day": -15}], {"business_day": 1}),
+        ("grace", [{"days": 30}, {"days": 60}], {"days": 30, "counting": "from_due"}),
+        ("grace", [{"calendar_months": 1}, {"calendar_months": 3}], {"calendar_months": 1, "roll": "preceding"}),
+        (
+            "pay_by",
+            [{"days_before_next_invoice": 3, "unit": "business"}, {"days_before_next_invoice": 9, "unit": "business"}],
+            {"days_before_next_invoice": 3},
+        ),
+    ],
+)
+def test_rules_of_one_shape_are_one_rule_of_many_numbers(kind: str, alike: list[Any], other: Any) -> None:
+    rules = [rule(kind, given) for given in alike]
+    assert rules[0].shape == rules[1].shape != rule(kind, other).shape
+    months = np.arange("2026-01", "2028-01", dtype="datetime64[M]")
+    origin = months if kind == "due" else months.astype(DAY) + 14
+    numbers = np.array([[getattr(each, each.number)] for each in rules])
+    together = rules[1].with_numbers(numbers).apply(origin, BANK)
+    assert together.tolist() == [each.apply(origin, BANK).tolist() for each in rules]

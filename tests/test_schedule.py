@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ebill.dates import Calendar
+from ebill.dates import Calendar, months_from
 from ebill.errors import DatesOutOfOrder, ExceptionTooFar, NotBilled, OutsideCalendar
 from ebill.rules import DaysBeforeDue, Due, GraceDays, PayBy, Posting
 from ebill.schedule import (
@@ -21,8 +21,11 @@ from ebill.schedule import (
     Span,
     Terms,
     Trail,
+    billed_months,
+    dates,
     schedule,
     terms_of,
+    ways_of,
 )
 from tests import oracle
 from tests.strategies import Case, Written, calendar, day, draw_case, month, rule, written
@@ -682,3 +685,88 @@ def test_a_calendar_is_bound_once_for_all_terms_of_its_name() -> None:
     changed = (*written(), Written("2026-09", "state", "grace", {"days": 31}))
     first, second = Case(changed).spans()
     assert first.terms.calendar is second.terms.calendar is calendar("XFED")
+
+
+# Many accounts
+
+
+def test_accounts_whose_terms_change_in_the_same_months_go_through_together() -> None:
+    """One is billed in every month, one not in July nor after December; one has fixed dates. Each is as it is alone."""
+    fixed = {"2026-05": {"due_date": day("2026-05-04 Mon"), "grace_end_date": day("2026-06-20 Sat")}}
+    first, second = ((20, 30, 45, 3), (12, 45, 33, 5))
+    cases = [
+        Case(
+            (
+                *written(
+                    generation={"days_before_due": generation, "roll": "following"},
+                    grace={"days": grace},
+                    grace_floor={"days": 31},
+                    pay_by={"days_before_next_invoice": days},
+                ),
+                Written("2026-09", "client", "grace", {"days": later}),
+                Written(
+                    "2026-09", "client", "posting", {"min_business_days": 4, "max_business_days": 6, "cutoff": "17:00"}
+                ),
+                *skipped,
+            ),
+            "2026-01",
+            12,
+            exceptions,
+            last_coverage_month=last,
+        )
+        for (generation, grace, later, days), skipped, exceptions, last in (
+            (first, (), {}, None),
+            (second, (Written("2026-01", "client", "skip_coverage_months", [7]),), fixed, "2026-11"),
+        )
+    ]
+    spans = [case.spans() for case in cases]
+    months = months_from(month("2026-01"), 13)
+
+    def wide(column: int) -> Any:
+        return np.array([[first[column]], [second[column]]])
+
+    def together(begin: str, grace: int) -> Any:
+        terms = next(span.terms for span in reversed(spans[0]) if span.first <= month(begin))
+        return replace(
+            terms,
+            generation=terms.generation.with_numbers(wide(0)),
+            grace=terms.grace.with_numbers(wide(grace)),
+            pay_by=terms.pay_by.with_numbers(wide(3)),
+        )
+
+    parts = [(slice(0, 8), together("2026-01", 1)), (slice(8, 13), together("2026-09", 2))]
+    lines = np.array(
+        [
+            billed_months(spans[0], months, None, None),
+            billed_months(spans[1], months, None, month("2026-11")),
+        ]
+    )
+    both = np.broadcast_to(months, (2, 13))
+    cells: Any = {
+        name: ((np.array([1]), np.array([4])), np.array([given], "datetime64[D]"))
+        for name, given in fixed["2026-05"].items()
+    }
+    due = np.broadcast_to(np.int64(1), (2, 1))
+    parts = [(part, replace(terms, due=terms.due.with_numbers(due))) for part, terms in parts]
+    found = dates(parts, both, lines, ways_of(spans[0]), cells)
+    for row, case in enumerate(cases):
+        alone = case.schedule()
+        billed = alone.billed[:12]
+        assert lines[row][:12].tolist() == billed.tolist()
+        assert found.has_next[row][:12][billed].tolist() == alone.has_next[:12][billed].tolist()
+        for name in DATE_NAMES:
+            days = found.trails[name].days[row][:12]
+            assert days[billed].tolist() == alone.days(name)[billed].tolist(), (row, name)
+
+
+def test_what_all_accounts_have_alike_is_one_row_beside_those_of_each() -> None:
+    [span] = Case(written(), "2026-01", 3).spans()
+    wide = replace(span.terms, generation=span.terms.generation.with_numbers(np.array([[20], [7]])))
+    months = months_from(month("2026-01"), 4)
+    parts = [(slice(0, 2), span.terms), (slice(2, 4), wide)]
+    found = dates(parts, months, np.ones(4, bool), ways_of([span]), {})
+    assert found.trails["due_date"].days.shape == (4,)
+    assert found.trails["generation_date"].days.tolist() == [
+        [day("2025-12-12 Fri"), day("2026-01-12 Mon"), day("2026-02-09 Mon"), day("2026-03-12 Thu")],
+        [day("2025-12-12 Fri"), day("2026-01-12 Mon"), day("2026-02-22 Sun"), day("2026-03-25 Wed")],
+    ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 
 from werkzeug.test import TestResponse
 
@@ -11,6 +12,7 @@ from ebill.store.engine import Store
 from ebill.web.pages import cookies
 from tests.world import ACTORS, Door, Rehearsal, World, fill
 
+MULTIPART = "multipart/form-data"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
@@ -35,11 +37,16 @@ class Visits(Door):
         headers: Mapping[str, str] | None = None,
         *,
         token: str | None = None,
+        multipart: bool = False,
+        file: bytes | None = None,
     ) -> TestResponse:
-        """Send a form from a page of ours; `token` another one than the session's."""
+        """Send a form from a page of ours; `token` another one than the session's, `file` in the field of that name."""
         right = cookies.form_token(self.seal, self.sessions.get(actor, ""))
         sent = {**(form or {}), cookies.TOKEN: right if token is None else token}
         around = {"Accept": HTML, "Sec-Fetch-Site": "same-origin", **self.cookie(actor), **(headers or {})}
+        if multipart or file is not None:
+            data = {**sent, **({} if file is None else {"file": (BytesIO(file), "clients.csv")})}
+            return self.client.post(path, data=data, content_type=MULTIPART, headers=around, buffered=True)
         return self.client.post(path, data=sent, headers=around, buffered=True)
 
     def cookie(self, actor: str) -> dict[str, str]:

@@ -1,9 +1,14 @@
 """Many bill accounts at once: the same rules over columns.
 
-- `pairs`    the dates of many (account, month) rows, from the table of their distinct pairs
-- `laid`     accounts alike and their months, as they turn up in a stream
-- `moments`  when many payments post
-- `tables`   tables of questions to tables of dates, as Arrow has them
+- `pairs`     the dates of many (account, month) rows, from the table of their distinct pairs
+- `columns`   columns taken from tables, in chunks
+- `groups`    the scopes of many accounts, in groups that go through the rules together
+- `wide`      many rules as one
+- `payments`  when many payments post, from a table by day
+- `laid`      accounts alike and their months, as they turn up in a stream
+- `moments`   when the payments of a stream post
+- `tables`    tables of questions to tables of dates, as Arrow has them
+- `spark`     the same on Spark
 """
 
 from ebill.batch.tables import answers, schedule

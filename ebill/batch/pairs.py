@@ -1,28 +1,24 @@
 """The same rules over columns: the dates of many (account, month) rows at once.
 
 What an account's dates are depends on its scope (state, product, own rules) and the month alone. So the table of
-distinct (scope, month) pairs is laid out once, from the very schedules that answer for one account, and the columns
-are taken from it row by row, in chunks that stay in the processor's cache.
+distinct (scope, month) pairs is laid out once, by the very rules that answer for one account, and the columns are
+taken from it row by row, in chunks that stay in the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.columns import REASONS, Codes, Indexes, numbered, refuse_other, span_of, taken
+from ebill.batch.groups import Group, Scopes
 from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
-from ebill.rulebook import Life, RuleBook, Scope
-from ebill.schedule import DATE_NAMES, DateName, Schedule
-
-Reason = Literal["ok", "not_billed", "outside_calendar", "no_rule_in_force", "month_not_supported"]
-REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
-CHUNK: Final = 1 << 16
-
-Codes = npt.NDArray[np.uint8]
-Indexes = npt.NDArray[np.intp]
+from ebill.errors import Refusal
+from ebill.rulebook import RuleBook, Scope
+from ebill.schedule import DATE_NAMES, DateName
 
 
 class Table(NamedTuple):
@@ -36,69 +32,110 @@ class Table(NamedTuple):
     reason: Codes
 
 
+class Pairs(NamedTuple):
+    """The dates of all pairs of a scope and a month, `width` months from `first`: what is worth doing once per pair.
+
+    The columns, of shape (scopes x width + 1,), have the months of the first scope, then those of the second, and so
+    on; the last pair is that of any month beyond these. `reason` is an index into `REASONS` as in a `Table`. `refused`
+    has the refusal of each scope that has one, by its number.
+    """
+
+    first: np.datetime64
+    width: int
+    columns: Mapping[DateName, Days]
+    reason: Codes
+    refused: Mapping[int, Refusal]
+
+    def numbers(self, which: Indexes, months: Months) -> Indexes:
+        """Give the number of each row's pair: coverage month `months[i]` of scope `which[i]`.
+
+        Raises IndexError for a row of no scope, ValueError for columns of another shape, and TypeError for those of
+        another type: days taken for months would give dates, and wrong ones.
+        """
+        return self._finder(which, months)(slice(None))
+
+    def take(self, numbers: Indexes) -> Table:
+        """Give the dates of rows by the numbers of their pairs."""
+        return self._taken(len(numbers), lambda rows: numbers[rows])
+
+    def rows(self, which: Indexes, months: Months) -> Table:
+        """Give the dates of rows: what `take` gives of their `numbers`, which are never all there at once."""
+        numbers = self._finder(which, months)
+        return self._taken(len(months), numbers)
+
+    def _finder(self, which: Indexes, months: Months) -> Callable[[slice], Indexes]:
+        refuse_other("months", months, MONTH)
+        which = numbered(which, months, (len(self.reason) - 1) // self.width)
+        places, width, beyond = months.view(np.int64), self.width, len(self.reason) - 1
+        first = int(self.first.astype(np.int64))
+        # A month that is NaT is far before all others.
+        is_within = not len(places) or (first <= places.min() and places.max() < first + width)
+
+        def numbers(rows: slice) -> Indexes:
+            found = which[rows] * width
+            found += places[rows]
+            found -= first
+            if not is_within:
+                found[(places[rows] < first) | (places[rows] >= first + width)] = beyond
+            return found
+
+        return numbers
+
+    def _taken(self, count: int, numbers: Callable[[slice], Indexes]) -> Table:
+        tables: dict[str, npt.NDArray[Any]] = {"reason": self.reason}
+        tables.update(self.columns.items())
+        columns = taken(tables, count, numbers)
+        return Table({name: columns[name] for name in DATE_NAMES}, columns["reason"])
+
+
 def schedule(book: RuleBook, scopes: Sequence[Scope], which: Indexes, months: Months) -> Table:
     """Give the dates of many rows: row i is coverage month `months[i]` of an account with scope `scopes[which[i]]`.
 
     `which` are whole numbers, `months` datetime64[M], both of shape (rows,). A row that has no dates gets a reason and
-    stops no other. Raises what `RuleBook.life` raises for a scope that breaks the rules, IndexError for a row of no
-    scope, ValueError for columns of another shape, and TypeError for those of another type: days taken for months
-    would give dates, and wrong ones.
+    stops no other. Raises what `Pairs.numbers` raises.
     """
-    if months.dtype != MONTH:
-        raise TypeError(f"`months` are datetime64[M], not {months.dtype}")
-    if which.dtype.kind not in "iu":
-        raise TypeError(f"`which` are whole numbers, not {which.dtype}")
-    if months.ndim != 1 or which.shape != months.shape:
-        raise ValueError(f"`which` and `months` are one column each, not of shapes {which.shape} and {months.shape}")
-    which = which.astype(np.intp, casting="safe")  # small whole numbers would overflow below
-    if len(which) and not 0 <= which.min() <= which.max() < len(scopes):
-        raise IndexError(f"`which` must be from 0 to {len(scopes) - 1}")
-    supported = (months >= FIRST_MONTH) & (months <= LAST_MONTH)
-    if not supported.any():
-        return _none(len(months))
-    first, last = months[supported].min(), months[supported].max()
-    width = int((last - first).astype(int)) + 1
-    lives = [_window(book.life(scope), first, width) for scope in scopes]
-    reasons = np.concatenate([reason for _, reason in lives])
-    pair = which * width + np.where(supported, months - first, 0).astype(np.intp)
-    reason = np.where(supported, reasons[pair], np.uint8(REASONS.index("month_not_supported")))
-    names = lives[0][0]
-    columns = {name: _take(np.concatenate([days[name] for days, _ in lives]), pair) for name in names}
-    if not supported.all():
+    refuse_other("months", months, MONTH)
+    supported = int(FIRST_MONTH.astype(np.int64)), int(LAST_MONTH.astype(np.int64))
+    first, last = span_of(months.view(np.int64), *supported) or (supported[0], supported[0])
+    table = pairs(book, scopes, np.datetime64(first, "M"), last - first + 1)
+    return table.rows(which, months)
+
+
+def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64, width: int) -> Pairs:
+    """Give the dates of `width` supported months from `first` of each scope, and why there are none.
+
+    Scopes are read first, which takes longer than their dates where they are many; `Scopes` have been read already.
+    """
+    many = scopes if isinstance(scopes, Scopes) else Scopes(book, scopes)
+    count = len(many.scopes)
+    columns: dict[DateName, Days] = {name: np.full(count * width + 1, NO_DAY, DAY) for name in DATE_NAMES}
+    reason = np.full(count * width + 1, REASONS.index("refused"), np.uint8)
+    reason[-1] = REASONS.index("month_not_supported")
+    in_rows = reason[:-1].reshape(count, width)
+    for group in many.groups(first, width):
+        why = in_rows[group.scopes] = _reasons(group, width)
+        for name, trail in group.dates.trails.items():
+            days = np.where(why, NO_DAY, trail.days[..., :width])
+            columns[name][:-1].reshape(count, width)[group.scopes] = days
+    refused = many.refused(book)
+    for number in refused:
+        in_rows[number] = REASONS.index("refused")
         for column in columns.values():
-            column[~supported] = NO_DAY
-    return Table(columns, reason)
+            column[number * width : (number + 1) * width] = NO_DAY
+    return Pairs(first, width, columns, reason, refused)
 
 
-def _window(life: Life, first: np.datetime64, width: int) -> tuple[dict[DateName, Days], Codes]:
-    """Give the columns and reasons of `width` months from `first`, NaT wherever there is a reason."""
-    dates = life.schedule
-    before = min(width, max(0, -dates.row(first)))
-    rows = slice(dates.row(first) + before, dates.row(first) + width)
-    reason = np.full(width, REASONS.index("no_rule_in_force"), np.uint8)
-    reason[before:] = _reasons(dates, rows)
-    wrong = reason != 0
-    columns: dict[DateName, Days] = {}
-    for name, trail in dates.trails.items():
-        days = np.full(width, NO_DAY, DAY)
-        days[before:] = trail.days[rows]
-        days[wrong] = NO_DAY
-        columns[name] = days
-    return columns, reason
-
-
-def _reasons(dates: Schedule, rows: slice) -> Codes:
-    unknown = np.where(dates.unknown[rows], REASONS.index("outside_calendar"), 0)
-    return np.where(dates.billed[rows], unknown, REASONS.index("not_billed")).astype(np.uint8)
-
-
-def _take(table: Days, pair: Indexes) -> Days:
-    taken = np.empty(len(pair), DAY)
-    for begin in range(0, len(pair), CHUNK):
-        np.take(table, pair[begin : begin + CHUNK], out=taken[begin : begin + CHUNK], mode="clip")
-    return taken
-
-
-def _none(count: int) -> Table:
-    columns: dict[DateName, Days] = {name: np.full(count, NO_DAY, DAY) for name in DATE_NAMES}
-    return Table(columns, np.full(count, REASONS.index("month_not_supported"), np.uint8))
+def _reasons(group: Group, width: int) -> Codes:
+    """Give why each scope of a group has no dates in each month, shape (scopes, months)."""
+    has_next, billed = group.dates.has_next[..., :width], group.billed[..., :width]
+    shape = len(group.scopes), width
+    unknown = np.zeros(shape, bool)
+    for name, trail in group.dates.trails.items():
+        is_unknown = np.isnat(trail.days[..., :width])
+        if is_unknown.any():
+            unknown |= is_unknown & (has_next if name == "next_generation_date" else billed)
+    reason = np.where(unknown, REASONS.index("outside_calendar"), 0).astype(np.uint8)
+    reason[~np.broadcast_to(billed, shape)] = REASONS.index("not_billed")
+    if (group.begins > 0).any():
+        reason[np.arange(width) < group.begins[:, None]] = REASONS.index("no_rule_in_force")
+    return reason

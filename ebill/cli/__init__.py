@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any, Final
 
 import click
@@ -122,6 +121,6 @@ def fitting(value: str) -> int | bool | str:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("ebill"), prog_name="ebill", message="%(prog)s %(version)s")
+@click.version_option(package_name="ebill", prog_name="ebill", message="%(prog)s %(version)s")
 def main() -> None:
     """Tell when invoices are generated, due and out of grace, and by when to pay."""

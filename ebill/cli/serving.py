@@ -59,6 +59,7 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     from granian.server import Server
 
     settings.public_url()
+    settings.oidc()
     sending.networks()
     file = bookfile.path()
     book = bookfile.load(file).book

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from ebill import bookfile, demo
+from ebill import bookfile, demo, passwords
 from ebill.errors import ClientNotFound, StoreRefused, UserNotFound
 from ebill.rulebook import RuleBook
 from ebill.service import imports, people, reminders
@@ -138,8 +138,19 @@ def disable_user(user_id: str) -> None:
 @user.command(name="password")
 @click.argument("user_id", metavar="USER")
 @click.option("--stdin", "piped", is_flag=True, help="Read it from standard input, to its end, in place of asking.")
-def set_password(user_id: str, *, piped: bool) -> None:
+@click.option("--first", is_flag=True, help="Make one up and print it; they change it when they first sign in.")
+def set_password(user_id: str, *, piped: bool, first: bool) -> None:
     """Set a user's password, which ends the sessions that were begun with another."""
+    if first and piped:
+        raise click.UsageError("Say --first or --stdin, not both.")
+    if first:
+        password = passwords.first()
+        password_hash = passwords.hashed(password)
+        with changing() as write:
+            until = people.keep_first_password(write, user_id, password_hash)
+        click.echo(password)
+        click.echo(f"{user_id} changes it by {until:%Y-%m-%d %H:%M} UTC", err=True)
+        return
     if piped:
         password = sys.stdin.read().removesuffix("\n")
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -48,7 +48,7 @@ from ebill.service.changes import (
     refuse_unknown,
     span_around,
 )
-from ebill.service.invoices import invoices, not_billed, versions, zone_name
+from ebill.service.invoices import invoices, not_billed, today_ends, versions, zone_name
 from ebill.service.posted import mark_paid
 from ebill.service.scopes import rule, scope
 from ebill.store import clients as kept
@@ -58,6 +58,8 @@ from ebill.store.engine import Writing
 from ebill.store.payments import Payment
 from ebill.store.people import User
 
+FOR_GOOD: Final = datetime.max.replace(tzinfo=UTC)
+"""Until when an answer stays the same that does not depend on the day."""
 ELSEWHERE = "billed on another platform before {}: see the client's earlier billing portal"
 
 
@@ -123,6 +125,16 @@ def schedule(
     where a rule book has come to contradict what was entered.
     """
     access.see(connection, user, client_id)
+    return schedule_until(connection, book, client_id, account_id, window, now)[0]
+
+
+def schedule_until(
+    connection: Connection, book: RuleBook, client_id: str, account_id: str | None, window: Window, now: datetime
+) -> tuple[dict[str, Any], datetime]:
+    """Answer as `schedule`, for whom `access` has let see the client, and tell until when the answer stays the same.
+
+    That is so while nothing of the client changes, nor the rule book: the first midnight in the zone of an account.
+    """
     then = window.known_at
     if then is not None:
         if then > now:
@@ -132,26 +144,24 @@ def schedule(
     if dossier is None:
         raise NotKnownThen
     if then is not None and account_id is not None and account_id not in {each.account_id for each in dossier.accounts}:
-        account_in(open_dossier(connection, user, client_id), account_id)
+        account_in(cast(Dossier, kept.dossier(connection, client_id)), account_id)
         raise NotKnownThen
     chosen = dossier.accounts if account_id is None else (account_in(dossier, account_id),)
     paid = payments.in_force(connection, client_id, then)
-    return {
+    at = then or now
+    lives = [book.life(scope(dossier, account)) for account in chosen]
+    answer = {
         "client_id": client_id,
         "known_at": window.known_at,
         "rulebook": versions(book),
         "bill_accounts": [
-            _scheduled(
-                book.life(scope(dossier, account)),
-                dossier.client,
-                account,
-                window,
-                then or now,
-                paid.get(account.account_id, {}),
-            )
-            for account in chosen
+            _scheduled(life, dossier.client, account, window, at, paid.get(account.account_id, {}))
+            for life, account in zip(lives, chosen, strict=True)
         ],
     }
+    if window.as_of or then:
+        return answer, FOR_GOOD
+    return answer, min((today_ends(life.timeline, now) for life in lives), default=FOR_GOOD)
 
 
 def put_client(

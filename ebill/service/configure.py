@@ -24,6 +24,8 @@ from ebill.errors import (
     MovesGeneratedInvoice,
     PreviewOutdated,
     Refusal,
+    UnknownProduct,
+    UnknownState,
 )
 from ebill.grammar import OwnRulesSchema
 from ebill.rulebook import InForce, Layer, Row, RuleBook, in_force
@@ -107,7 +109,8 @@ class Fixed:
 class Configured:
     """All that is set for a client, or for one of its bill accounts.
 
-    `month` is the current one; `open_from` the first from which on no invoice has been generated yet.
+    `month` is the current one; `open_from` the first from which on no invoice has been generated yet. `refusal` is why
+    the rules of the layers below cannot be told, where the rule book has come to be without its state or product.
     """
 
     client: dict[str, Any]
@@ -117,6 +120,7 @@ class Configured:
     rules: list[OfKind]
     floors: list[InForceRule]
     exceptions: list[Fixed]
+    refusal: Refusal | None
 
     def of_kind(self, kind: str) -> OfKind:
         """Give what holds of a kind."""
@@ -203,7 +207,11 @@ def configured(
     account = None if account_id is None else clients.account_in(dossier, account_id)
     own: Layer = "client" if account is None else "bill_account"
     of_account = scope(dossier, account or NO_ACCOUNT)
-    rows = (*book.rows(of_account.state, of_account.product), *of_account.rows)
+    rows, refusal = of_account.rows, None
+    try:
+        rows = (*book.rows(of_account.state, of_account.product), *rows)
+    except (UnknownState, UnknownProduct) as why:
+        refusal = why
     month = _month(now)
     laters = sorted({row.since for row in rows if row.since > month})
     stretches = [in_force(rows, each) for each in (month, *laters)]
@@ -216,6 +224,7 @@ def configured(
         [_of_kind(kind, stretches, below.rows.get(kind), own) for kind in KINDS],
         [_told(row, own) for row in stretches[0].floors],
         list(_exceptions(dossier, account_id)),
+        refusal,
     )
 
 

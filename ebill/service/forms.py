@@ -30,6 +30,7 @@ from ebill.schedule import FIXED_NAMES
 from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 
 ID: Final = re.compile(r"[A-Za-z0-9-]{1,32}")
+SUBJECT: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 NO_ID: Final = "must be an id: letters, digits and -, at most 32"
 
 
@@ -39,6 +40,15 @@ class Id(fields.Field[str]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str:
         if type(value) is not str or not ID.fullmatch(value):
             raise ValidationError(NO_ID)
+        return value
+
+
+class Subject(fields.Field[str]):
+    """By what an identity provider knows somebody, its claim `sub`: at most 255 printable ASCII characters, or null."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str:
+        if type(value) is not str or not SUBJECT.fullmatch(value):
+            raise ValidationError("must be a subject: 1 to 255 printable ASCII characters")
         return value
 
 

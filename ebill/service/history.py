@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from ebill import access
 from ebill.service import listing
+from ebill.store import people
 from ebill.store.people import User
 from ebill.store.tables import audit, clients
 
@@ -31,19 +34,46 @@ SETTING: Final = frozenset({"put_client", "put_bill_account", "add_rule", "add_e
 """What of that sets how the client is billed."""
 DECIDING: Final = frozenset({"grant", "withdraw", "access_granted", "access_declined"})
 """What is decided about who sees it, which is for its managers to know."""
+PIECE: Final = 1000
+"""Rows that are read together for a whole list."""
 _OF_OTHERS: Final = ("token_id", "request_id")
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which audit rows: about a client, by an actor, of some actions, of UTC days `first` to `last`."""
+
+    client_id: str | None = None
+    actor: str | None = None
+    only: Collection[str] | None = None
+    first: date | None = None
+    last: date | None = None
+    newest: bool = False
+
+
+EVERYTHING: Final = Sought()
+
+
+class Line(NamedTuple):
+    """An audit row as a table has it; `before` and `after` as JSON."""
+
+    at: str
+    actor: str
+    action: str
+    client_id: str | None
+    account_id: str | None
+    subject: str | None
+    reason: str | None
+    before: str
+    after: str
+    token_id: str | None
+    request_id: str | None
+    sequence: int | None
+    hash: str | None
+
+
 def list_audit(
-    connection: Connection,
-    user: User,
-    limit: int,
-    cursor: str | None,
-    key: bytes,
-    client_id: str | None = None,
-    *,
-    newest: bool = False,
-    only: Collection[str] | None = None,
+    connection: Connection, user: User, limit: int, cursor: str | None, key: bytes, sought: Sought = EVERYTHING
 ) -> dict[str, Any]:
     """Answer with at most `limit` audit rows, the oldest or the newest first, and the cursor of the next page.
 
@@ -52,13 +82,19 @@ def list_audit(
     they see now; of that, who may see a client is for its managers alone. Numbers, hashes and tokens would tell of
     other rows and other people: `key` seals the cursors, which go by instants. Raises ClientNotFound and BadRequest.
     """
-    about = orjson.dumps(["audit", user.user_id, client_id, newest, *sorted(only or ())])
+    about, newest = orjson.dumps(["audit", user.user_id, asdict(sought)], default=sorted), sought.newest
     query = select(audit).where(*_audit_open_to(user))
-    if client_id is not None:
-        access.see(connection, user, client_id)
-        query = query.where(audit.c.client_id == client_id)
-    if only is not None:
-        query = query.where(audit.c.action.in_(sorted(only)))
+    if sought.client_id is not None:
+        access.see(connection, user, sought.client_id)
+    for column in ("client_id", "actor"):
+        if (value := getattr(sought, column)) is not None:
+            query = query.where(audit.c[column] == value)
+    if sought.only is not None:
+        query = query.where(audit.c.action.in_(sorted(sought.only)))
+    if sought.first is not None:
+        query = query.where(audit.c.at >= datetime.combine(sought.first, time(), UTC))
+    if sought.last is not None:
+        query = query.where(audit.c.at < datetime.combine(sought.last + timedelta(days=1), time(), UTC))
     begin, skipped = None, 0
     if cursor is not None:
         at, count = listing.opened(key, about, cursor)
@@ -72,6 +108,33 @@ def list_audit(
         count = sum(row["at"] == last for row in page) + (skipped if last == begin else 0)
         next_cursor = listing.sealed(key, about, [last.isoformat(), str(count)])
     return {"data": [_audit_row(row, user) for row in page], "next_cursor": next_cursor}
+
+
+def every_line(
+    reading: Callable[[], AbstractContextManager[Connection]], user: User, key: bytes, sought: Sought
+) -> Iterator[Line]:
+    """Give every audit row that `list_audit` would, a page at a time: no transaction is open between them.
+
+    Each page is for the user as they are then; the list ends early for one who may read no more of it.
+    """
+    cursor = None
+    while True:
+        with reading() as connection:
+            now = people.user(connection, user.user_id)
+            if now is None or now.disabled_at:
+                return
+            access.allow(now, "read_audit")
+            page = list_audit(connection, now, PIECE, cursor, key, sought)
+        for row in page["data"]:
+            told = {**row, "at": row["at"].isoformat(), "before": _json(row["before"]), "after": _json(row["after"])}
+            yield Line(**{name: told[name] for name in Line._fields})
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+def _json(data: Any) -> str:
+    return "" if data is None else orjson.dumps(data).decode()
 
 
 def _audit_open_to(user: User) -> Iterator[ColumnElement[bool]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NotRequired, TypedDict, cast
+from zoneinfo import ZoneInfo
 
 from ebill.dates import library_release
 from ebill.explain import Explanation, explain
@@ -108,6 +109,19 @@ def not_billed(life: Life, rows: slice, first: str | None = None, last: str | No
         if reason is not None:
             found.append({"coverage_month": life.month(row), "reason": reason})
     return found
+
+
+def today_ends(timeline: Timeline, now: datetime) -> datetime:
+    """Give an instant until which `today` stays what it is `now`; it is after `now`, or nobody can tell.
+
+    The zone is that of the UTC month, so with a new one another zone may count.
+    """
+    here = ZoneInfo(timeline.on(now).rule("timezone").name)
+    midnight = datetime.combine(now.astimezone(here).date() + timedelta(1), time(), here)
+    zone_ends = (now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(32)).replace(
+        day=1
+    )
+    return min(midnight.astimezone(UTC), zone_ends)
 
 
 def zone_name(timeline: Timeline, day: date) -> str:

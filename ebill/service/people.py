@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+import orjson
 from marshmallow import fields, validate
 from sqlalchemy import Connection
 
 from ebill import access, passwords
 from ebill.errors import (
+    ClientNotFound,
     Fault,
     InvalidInput,
     RequestNotFound,
+    TeamNotFound,
     TokenNotFound,
     UserNotFound,
     did_you_mean,
 )
 from ebill.grammar import Choice, Flag, Strict, Text, Whole, Word
 from ebill.rulebook import RuleBook
+from ebill.service import forms, listing
 from ebill.service.clients import Precondition, next_version
-from ebill.service.forms import Id, load
+from ebill.service.forms import Id, Subject, load
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import Token, User
@@ -32,11 +36,25 @@ from ebill.store.tables import ENTITLEMENTS, ROLES
 TOKEN_DAYS: Final = 90
 TOKEN_DAYS_MOST: Final = 365
 CLIENTS_AT_ONCE: Final = 200
-PAGE: Final = 200
+FIRST_PASSWORD: Final = timedelta(days=7)
+"""How long a first password waits to be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which users: of a role, disabled or not; `q` is part of a name or an id."""
+
+    q: str | None = None
+    role: str | None = None
+    disabled: bool | None = None
 
 
 class UserSchema(Strict):
-    """The body of `PUT /v1/users/{user_id}`; entitlements not given are the state's defaults for a new user."""
+    """The body of `PUT /v1/users/{user_id}`.
+
+    Entitlements not given are the state's defaults for a new user, and stay as they are for another; so does
+    `oidc_subject`, by which an identity provider knows them.
+    """
 
     name = Text(required=True)
     role = Choice(*ROLES, required=True)
@@ -44,6 +62,7 @@ class UserSchema(Strict):
     entitlements = fields.List(Choice(*ENTITLEMENTS))
     teams = fields.List(Id(), load_default=list)
     disabled = Flag(load_default=False)
+    oidc_subject = Subject(allow_none=True)
 
 
 class RequestSchema(Strict):
@@ -109,12 +128,13 @@ def put_user(
         frozenset(data["teams"]),
         before.terms_accepted_at if before else None,
         (was_disabled or write.at) if data["disabled"] else None,
+        data.get("oidc_subject", before.oidc_subject if before else None),
     )
     if before is None:
         people.add_user(connection, new, write.at)
     else:
         people.change_user(connection, new)
-        if new.disabled_at:
+        if new.disabled_at or new.oidc_subject != before.oidc_subject:
             people.end_sessions(connection, user_id, write.at)
     was = user_as_data(before) if before else None
     write.audit("put_user", subject=user_id, before=was, after=user_as_data(new))
@@ -135,15 +155,57 @@ def keep_password(write: Writing, user_id: str, password_hash: str) -> None:
     write.audit("set_password", subject=user_id)
 
 
+def keep_first_password(write: Writing, user_id: str, password_hash: str) -> datetime:
+    """Do the same with a first password, which opens nothing until its user has changed it; give until when they can.
+
+    Raises UserNotFound.
+    """
+    _known(write.connection, user_id)
+    until = write.at + FIRST_PASSWORD
+    people.set_password(write.connection, user_id, password_hash, until)
+    people.end_sessions(write.connection, user_id, write.at)
+    write.audit("set_first_password", subject=user_id, after={"until": until})
+    return until
+
+
 def get_user(connection: Connection, user_id: str) -> tuple[dict[str, Any], int]:
     """Answer with a user, and its version."""
     found = _known(connection, user_id)
     return {**user_as_data(found), "clients": people.granted(connection, user_id)}, found.version
 
 
-def list_users(connection: Connection) -> dict[str, Any]:
-    """Answer with every user."""
-    return {"data": [user_as_data(user) for user in people.all_users(connection)]}
+def known(connection: Connection, user_id: str) -> User:
+    """Give a user. Raises UserNotFound."""
+    return _known(connection, user_id)
+
+
+def list_users(
+    connection: Connection, by: User, sought: Sought, limit: int, cursor: str | None, key: bytes
+) -> dict[str, Any]:
+    """Answer with users by id, when they were last seen, and the cursor of the next page.
+
+    `key` seals the cursors. Raises BadRequest for one that was not given to this user for these filters.
+    """
+    about = orjson.dumps(["users", by.user_id, asdict(sought)])
+    after = listing.opened(key, about, cursor)[0] if cursor is not None else None
+    rows = people.users_page(connection, after, limit + 1, sought.q, sought.role, disabled=sought.disabled)
+    data = [{**user_as_data(row.user), "last_seen_at": row.last_seen_at} for row in rows[:limit]]
+    more = len(rows) > limit
+    return {"data": data, "next_cursor": listing.sealed(key, about, [data[-1]["user_id"]]) if more else None}
+
+
+def list_grants(
+    connection: Connection, by: User, user_id: str, limit: int, cursor: str | None, key: bytes
+) -> dict[str, Any]:
+    """Answer with the clients granted to a user, by id, on whose word, and the cursor of the next page."""
+    about = orjson.dumps(["grants", by.user_id, user_id])
+    after = listing.opened(key, about, cursor)[0] if cursor is not None else None
+    rows = people.grants_page(connection, user_id, after, limit + 1)
+    more = len(rows) > limit
+    return {
+        "data": [row._asdict() for row in rows[:limit]],
+        "next_cursor": listing.sealed(key, about, [rows[limit - 1].client_id]) if more else None,
+    }
 
 
 def put_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
@@ -154,6 +216,25 @@ def put_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
     people.add_team(write.connection, team_id, data["name"])
     write.audit("put_team", subject=team_id, after=data)
     return {"team_id": team_id, **data}
+
+
+def rename_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
+    """Give a team another name. Raises TeamNotFound."""
+    data = _load(TeamSchema, body, team_id=team_id)
+    known = people.team_names(write.connection)
+    if team_id not in known:
+        raise TeamNotFound
+    people.rename_team(write.connection, team_id, data["name"])
+    write.audit("put_team", subject=team_id, before={"name": known[team_id]}, after=data)
+    return {"team_id": team_id, **data}
+
+
+def members(connection: Connection) -> dict[str, list[dict[str, str]]]:
+    """Answer with the client managers of each team that has any."""
+    return {
+        team_id: [{"user_id": user_id, "name": name} for user_id, name in found]
+        for team_id, found in people.members(connection).items()
+    }
 
 
 def list_teams(connection: Connection) -> dict[str, Any]:
@@ -173,6 +254,25 @@ def grant(write: Writing, by: User, user_id: str, client_id: str) -> None:
         write.audit("grant", client_id=client_id, subject=user_id)
     else:
         write.unchanged()
+
+
+def grant_all(write: Writing, by: User, user_id: str, client_ids: Sequence[str]) -> None:
+    """Let a producer see several clients: all of them, or none where one of them is none. Raises as `grant`."""
+    faults: list[Fault] = []
+    for index, client_id in enumerate(client_ids):
+        try:
+            grant(write, by, user_id, forms.client_id(client_id, f"/client_ids/{index}"))
+        except InvalidInput as refusal:
+            faults += refusal.faults
+        except ClientNotFound:
+            faults.append(Fault(f"/client_ids/{index}", f"there is no client {client_id}"))
+    if not client_ids:
+        faults.append(Fault("/client_ids", "must name at least one client"))
+    if len(client_ids) > CLIENTS_AT_ONCE:
+        faults = [Fault("/client_ids", f"must be at most {CLIENTS_AT_ONCE} at once")]
+    if faults:
+        raise InvalidInput(list(dict.fromkeys(faults)))
+    write.is_unchanged = write.audited == 0
 
 
 def withdraw(write: Writing, by: User, user_id: str, client_id: str) -> None:
@@ -232,7 +332,7 @@ def decide(write: Writing, user: User, request_id: str, body: Any) -> dict[str, 
     """Decide on clients of a request: those named, or all that wait and are the user's to decide."""
     data = _load(DecisionSchema, body)
     teams = None if user.role == "admin" else sorted(user.teams)
-    rows = [row for row in people.requests_to(write.connection, teams) if row.request_id == request_id]
+    rows = people.requests_to(write.connection, teams, request_id)
     waiting = {row.client_id: row.user_id for row in rows if row.decision == "pending"}
     named: Sequence[str] = list(dict.fromkeys(data.get("client_ids") or waiting))
     if not named or any(client_id not in waiting for client_id in named):
@@ -267,9 +367,14 @@ def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
     return {"data": [token_as_data(token) for token in people.tokens_of(connection, whose)]}
 
 
-def revoke_token(write: Writing, user: User, token_id: str) -> None:
-    """Revoke a token of the user's own, or anybody's for an administrator, from this instant on."""
-    whose = None if user.role == "admin" else user.user_id
+def tokens_of(connection: Connection, user_id: str) -> list[dict[str, Any]]:
+    """Answer with the tokens of one user."""
+    return [token_as_data(token) for token in people.tokens_of(connection, user_id)]
+
+
+def revoke_token(write: Writing, user: User, token_id: str, of: str | None = None) -> None:
+    """Revoke a token of the user's own, or for an administrator anybody's (or that user's), from this instant on."""
+    whose = of if user.role == "admin" else user.user_id
     if token_id not in {token.token_id for token in people.tokens_of(write.connection, whose)}:
         raise TokenNotFound
     if not people.revoke(write.connection, token_id, write.at):
@@ -303,6 +408,7 @@ def user_as_data(user: User) -> dict[str, Any]:
         "teams": sorted(user.teams),
         "payment_terms_accepted_at": user.terms_accepted_at,
         "disabled_at": user.disabled_at,
+        "oidc_subject": user.oidc_subject,
         "version": user.version,
     }
 
@@ -318,6 +424,10 @@ def _user_faults(
     """Find what only the rule book and the store can tell is wrong with a user."""
     if data["state"] not in book.states:
         yield Fault("/state", f"is no configured state; the configured ones are {', '.join(sorted(book.states))}")
+    subject = data.get("oidc_subject")
+    holder = people.by_subject(connection, subject) if subject else None
+    if holder and holder.user_id != user_id:
+        yield Fault("/oidc_subject", f"is that of {holder.user_id}")
     known = people.team_names(connection)
     for index, team_id in enumerate(data["teams"]):
         if team_id not in known:

@@ -1,4 +1,6 @@
-"""Sessions: they begin with a password, and end by signing out, by idleness or age, or with all a user holds.
+"""Sessions: they begin with a password or an identity provider's word, and end.
+
+They end by signing out, by idleness or age, or with all a user holds.
 
 A password is hashed while no transaction is open: it takes long, and others want to write. So it is told in three
 steps what is kept for a user, whether a password is that one (`ebill.passwords`), and that a session begins.
@@ -6,11 +8,12 @@ steps what is kept for a user, whether a password is that one (`ebill.passwords`
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from ebill.errors import SessionNotFound
+from ebill.errors import NotSignedIn, SessionNotFound, UserNotFound, WrongPassword
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import User
@@ -21,23 +24,107 @@ def password_kept(connection: Connection, user_id: str) -> str | None:
     return people.password_of(connection, user_id)
 
 
+def first_until(connection: Connection, user_id: str) -> datetime | None:
+    """Give until when a user's first password waits to be changed; None where they have no first one."""
+    return people.first_password_until(connection, user_id)
+
+
+def first_of(connection: Connection, user_id: str, now: datetime) -> User | None:
+    """Give the user whose password is a first one, to be changed for another; None where it is their own.
+
+    Raises NotSignedIn where it was not changed in time, or the user is disabled.
+    """
+    until = people.first_password_until(connection, user_id)
+    if until is None:
+        return None
+    found = people.user(connection, user_id)
+    if found is None or found.disabled_at or until <= now:
+        raise NotSignedIn
+    return found
+
+
 def begin(write: Writing, user_id: str, kept: str, anew: str | None, before: str | None) -> str | None:
     """Begin a session for a user whose password matched `kept`, and give its cookie, which is told this once.
 
-    None where the user is disabled, or the password was changed meanwhile. `anew` is another hash of the same password,
-    to be kept in its stead; `before` the cookie that came with the request, whose session ends: no session outlives a
-    sign-in.
+    None where the user is disabled, the password was changed meanwhile, or is a first one. `anew` is another hash of
+    the same password, to be kept in its stead; `before` the cookie that came with the request, whose session ends: no
+    session outlives a sign-in.
     """
-    found = people.user(write.connection, user_id)
-    if found is None or found.disabled_at or people.password_of(write.connection, user_id) != kept:
+    found = _held(write.connection, user_id, kept)
+    if found is None or people.first_password_until(write.connection, user_id):
         write.unchanged()
         return None
     if anew is not None:
         people.set_password(write.connection, user_id, anew)
+    return _begun(write, found, before)
+
+
+def begin_with_first(write: Writing, user_id: str, kept: str, own: str, before: str | None) -> str | None:
+    """Change a first password, which matched `kept`, for the one whose hash is `own`, and begin a session as `begin`.
+
+    None as there, and where the password is no first one, or was not changed in time.
+    """
+    found = _held(write.connection, user_id, kept)
+    until = people.first_password_until(write.connection, user_id)
+    if found is None or until is None or until <= write.at:
+        write.unchanged()
+        return None
+    people.set_password(write.connection, user_id, own)
+    people.end_sessions(write.connection, user_id, write.at)
+    write.audit("change_password", subject=user_id)
+    return _begun(write, found, before)
+
+
+def identified(connection: Connection, oidc_subject: str) -> User | None:
+    """Give the user whom an identity provider knows by this subject; None where there is none, or they are disabled."""
+    found = people.by_subject(connection, oidc_subject)
+    return found if found and not found.disabled_at else None
+
+
+def begin_identified(write: Writing, user_id: str, oidc_subject: str, before: str | None) -> str | None:
+    """Begin a session for whom `identified` gave, and give its cookie as `begin`; None where that changed meanwhile."""
+    found = identified(write.connection, oidc_subject)
+    if found is None or found.user_id != user_id:
+        write.unchanged()
+        return None
+    return _begun(write, found, before)
+
+
+def change_password(write: Writing, user: User, kept: str, own: str) -> str:
+    """Change the password of a user who knew the one of hash `kept` for that of hash `own`; give a new cookie.
+
+    All other sessions end, and so does the one that asks, for a new one. Tokens stay. Raises WrongPassword where the
+    password was changed meanwhile.
+    """
+    if people.password_of(write.connection, user.user_id) != kept:
+        raise WrongPassword
+    people.set_password(write.connection, user.user_id, own)
+    people.end_sessions(write.connection, user.user_id, write.at)
+    write.audit("change_password", subject=user.user_id)
+    return people.new_session(write.connection, user.user_id, write.at)
+
+
+def _held(connection: Connection, user_id: str, kept: str) -> User | None:
+    """Give a user who may sign in, and whose password is still the one that was looked at."""
+    found = people.user(connection, user_id)
+    return found if found and not found.disabled_at and people.password_of(connection, user_id) == kept else None
+
+
+def _begun(write: Writing, user: User, before: str | None) -> str:
     if before is not None and (owner := people.session_user(write.connection, before, write.at)):
         people.end_sessions(write.connection, owner.user_id, write.at, before)
-    write.audit("sign_in", subject=user_id)
-    return people.new_session(write.connection, user_id, write.at)
+    write.audit("sign_in", subject=user.user_id)
+    return people.new_session(write.connection, user.user_id, write.at)
+
+
+def end_all_of(write: Writing, user_id: str) -> None:
+    """End every session of a user, from this instant on. Raises UserNotFound."""
+    if people.user(write.connection, user_id) is None:
+        raise UserNotFound
+    if people.end_sessions(write.connection, user_id, write.at):
+        write.audit("end_sessions", subject=user_id)
+    else:
+        write.unchanged()
 
 
 def end(write: Writing, user: User, cookie: str) -> None:

@@ -7,6 +7,7 @@ databases; what is acknowledged is on disk.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -14,16 +15,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Transaction,
+    column,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
@@ -43,6 +52,10 @@ IDLE_SECONDS: Final = 60
 NO_STORE: Final = "A store is sqlite:///FILE (sqlite:////var/lib/ebill/ebill.db) or postgresql://USER@HOST/DATABASE."
 _WRITERS: Final = 0x6542_696C
 """The number of PostgreSQL's advisory lock that writers take turns on ("eBil")."""
+_REVISION: Final = re.compile(r'^revision(?:: str)? = "(\w+)"', re.MULTILINE)
+_DOWN_REVISION: Final = re.compile(r'^down_revision(?:: [\w |]+)? = "(\w+)"', re.MULTILINE)
+_VERSIONS: Final = table("alembic_version", column("version_num"))
+"""Where Alembic keeps the revision."""
 _OLDEST_SQLITE: Final = (3, 37)
 """The first with STRICT tables."""
 
@@ -59,6 +72,7 @@ class Store:
         self.engine = _engine(database_url)
         self._url = database_url
         self._turn = threading.Lock()
+        self._spare: list[tuple[Any, Glance]] = []
 
     @property
     def is_sqlite(self) -> bool:
@@ -78,15 +92,50 @@ class Store:
 
     @contextmanager
     def glancing(self) -> Iterator[Glance]:
-        """Ask small questions fast, each in a transaction of its own."""
+        """Ask small questions fast, each in a transaction of its own.
+
+        On SQLite it is a connection of its own, given to one at a time: to take one from the pool takes as long as to
+        ask, and what it remembers stays with it. It is let go after an error.
+        """
         with _refusing():
             try:
-                with closing(self.engine.raw_connection()) as pooled:
-                    yield Glance(self.engine.dialect, pooled.driver_connection)
+                if not self.is_sqlite:
+                    with closing(self.engine.raw_connection()) as pooled:
+                        yield Glance(self.engine.dialect, pooled.driver_connection)
+                    return
+                with self._spared() as glance:
+                    yield glance
             except self.engine.dialect.loaded_dbapi.OperationalError as error:
                 if _is_mistake(error):
                     raise
                 raise StoreUnavailable from error
+
+    @contextmanager
+    def _spared(self) -> Iterator[Glance]:
+        try:
+            driver, glance = self._spare.pop()
+        except IndexError:
+            driver = self._detached()
+            glance = Glance(self.engine.dialect, driver)
+        is_good = True
+        try:
+            yield glance
+        except sqlite3.Error:
+            is_good = False
+            raise
+        finally:
+            if is_good:
+                self._spare.append((driver, glance))
+            else:
+                driver.close()
+
+    def _detached(self) -> Any:
+        """Give a connection to SQLite that the pool has made and does not want back; it cannot write."""
+        pooled = self.engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        pooled.detach()
+        driver.execute("PRAGMA query_only = ON")
+        return driver
 
     @contextmanager
     def writing(self, by: By, clock: Callable[[], datetime] | None = None) -> Iterator[Writing]:
@@ -123,6 +172,9 @@ class Store:
 
     def upgrade(self) -> None:
         """Bring the tables up to date, all in one transaction. Raises StoreRefused where they are newer than this."""
+        from alembic import command  # a quarter of a second, and most starts find the tables up to date
+        from alembic.util import CommandError
+
         engine = _engine(self._url, lock_seconds=UPGRADE_SECONDS, statement_seconds=0)
         config = _alembic()
         config.attributes["engine"] = engine
@@ -137,14 +189,14 @@ class Store:
     def is_current(self) -> bool:
         """Tell whether the tables are up to date."""
         with self.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() == self._newest
+            return _revision(connection) == newest_revision()
 
     def is_empty(self) -> bool:
         """Tell whether there is no table at all. To look makes no file."""
         if self.is_sqlite and not Path(str(self.engine.url.database)).exists():
             return True
         with self.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() is None
+            return _revision(connection) is None
 
     def make_ready(self) -> None:
         """Make the tables of an empty store. Raises StoreRefused for a store of another release."""
@@ -172,6 +224,8 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        while self._spare:
+            self._spare.pop()[0].close()
         self.engine.dispose()
 
     @contextmanager
@@ -191,10 +245,6 @@ class Store:
                     yield connection, transaction
         finally:
             self._turn.release()
-
-    @cached_property
-    def _newest(self) -> str | None:
-        return ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 class Writing:
@@ -228,7 +278,28 @@ def take_turn(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
 
 
-def _alembic() -> Config:
+@cache
+def newest_revision() -> str:
+    """Give the revision of the newest migration, which is the one that no other is made from.
+
+    It is read from the text of each; to have Alembic look takes a quarter of a second.
+    """
+    texts = [file.read_text("utf-8") for file in (MIGRATIONS / "versions").glob("*.py")]
+    each, before = (set(pattern.findall("\n".join(texts))) for pattern in (_REVISION, _DOWN_REVISION))
+    (newest,) = each - before
+    return str(newest)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Give the revision of the tables, or None where there are none."""
+    if not inspect(connection).has_table(_VERSIONS.name):
+        return None
+    return connection.scalar(select(_VERSIONS.c.version_num))
+
+
+def _alembic() -> Any:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config

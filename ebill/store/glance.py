@@ -2,6 +2,9 @@
 
 The query and its types stay SQLAlchemy's; it is written out once, and from then on handed to the driver. Each is a
 transaction of its own, which suits a question that is answered by one row.
+
+SQLite tells a connection whether anybody else has changed the file since it last asked (`PRAGMA data_version`), in a
+third of the time that such a question takes. What was found is remembered for exactly as long as nobody has.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Dialect, Select
 from sqlalchemy.types import TypeDecorator
@@ -25,14 +28,34 @@ class Found(NamedTuple):
         return self.row
 
 
+REMEMBERED_MOST: Final = 1000
+"""Answers that one connection remembers, beyond which all are let go."""
+
+
 class Glance:
-    """A driver's connection, asked as one of SQLAlchemy's would be."""
+    """A driver's connection, asked as one of SQLAlchemy's would be. One of SQLite must never be used to write."""
 
     def __init__(self, dialect: Dialect, driver: Any) -> None:
         self._dialect, self._driver = dialect, driver
+        self._remembers = dialect.name == "sqlite"
+        self._remembered: dict[tuple[Any, ...], Found] = {}
+        self._version: int | None = None
 
     def execute(self, query: Select[Any], asked: dict[str, str]) -> Found:
         """Ask a query; what is `asked` are texts."""
+        if not self._remembers:
+            return self._ask(query, asked)
+        # The version is asked first: what changes in between is found, and is no longer remembered the next time.
+        (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        if version != self._version or len(self._remembered) >= REMEMBERED_MOST:
+            self._remembered, self._version = {}, version
+        key = (query, *asked.values())
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._remembered[key] = self._ask(query, asked)
+        return found
+
+    def _ask(self, query: Select[Any], asked: dict[str, str]) -> Found:
         prepared = _prepared(query, self._dialect)
         given: Any = {**prepared.constants, **asked}
         if prepared.order is not None:

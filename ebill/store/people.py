@@ -9,16 +9,31 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from ebill.store.glance import Glance
+from ebill.store.many import holds
 from ebill.store.tables import (
     access_request_clients,
     access_requests,
+    client_versions,
     clients,
     entitlements,
     grants,
@@ -52,6 +67,23 @@ class User:
     teams: frozenset[str]
     terms_accepted_at: datetime | None = None
     disabled_at: datetime | None = None
+    oidc_subject: str | None = None
+
+
+class Seen(NamedTuple):
+    """A user, and when they last did something: in a session or by a token."""
+
+    user: User
+    last_seen_at: datetime | None
+
+
+class Grant(NamedTuple):
+    """A client that a user may see, and on whose word since when."""
+
+    client_id: str
+    name: str
+    granted_by: str
+    granted_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +119,33 @@ def all_users(connection: Connection) -> list[User]:
     return [as_user(row) for row in connection.execute(_USERS.order_by(users.c.user_id))]
 
 
+def users_page(
+    connection: Connection, after: str | None, limit: int, q: str | None, role: str | None, *, disabled: bool | None
+) -> list[Seen]:
+    """Give at most so many users by id, those beyond `after`; `q` is part of a name or an id: see `many.holds`."""
+    in_session = select(func.max(sessions.c.seen_at)).where(sessions.c.user_id == users.c.user_id)
+    by_token = select(func.max(tokens.c.last_used_at)).where(tokens.c.user_id == users.c.user_id)
+    query = _USERS.add_columns(
+        in_session.scalar_subquery().label("in_session"), by_token.scalar_subquery().label("by_token")
+    )
+    if after is not None:
+        query = query.where(users.c.user_id > after)
+    if q is not None:
+        query = query.where(or_(holds(users.c.user_id, q), holds(users.c.name, q)))
+    if role is not None:
+        query = query.where(users.c.role == role)
+    if disabled is not None:
+        query = query.where(users.c.disabled_at.is_not(None) if disabled else users.c.disabled_at.is_(None))
+    rows = connection.execute(query.order_by(users.c.user_id).limit(limit))
+    return [Seen(as_user(row), max(filter(None, (row.in_session, row.by_token)), default=None)) for row in rows]
+
+
+def by_subject(connection: Connection, oidc_subject: str) -> User | None:
+    """Give the user whom an identity provider knows by this subject, or None."""
+    row = connection.execute(_USERS.where(users.c.oidc_subject == oidc_subject)).first()
+    return as_user(row) if row else None
+
+
 def is_taken(connection: Connection, user_id: str) -> bool:
     """Tell whether a user has this id, whatever the case."""
     return connection.scalar(select(users.c.user_id).where(users.c.folded == user_id.lower())) is not None
@@ -102,13 +161,14 @@ def add_user(connection: Connection, new: User, at: datetime) -> None:
         "state": new.state,
         "created_at": at,
         "version": 1,
+        "oidc_subject": new.oidc_subject,
     }
     connection.execute(insert(users), row)
     _set(connection, new)
 
 
 def change_user(connection: Connection, changed: User) -> None:
-    """Keep a user's new name, state, entitlements, teams, terms and disabling; the role stays what it was."""
+    """Keep a user's new name, state, entitlements, teams, terms, disabling and subject; the role stays what it was."""
     kept = connection.execute(
         update(users)
         .where(users.c.user_id == changed.user_id, users.c.version == changed.version - 1)
@@ -117,6 +177,7 @@ def change_user(connection: Connection, changed: User) -> None:
             state=changed.state,
             terms_accepted_at=changed.terms_accepted_at,
             disabled_at=changed.disabled_at,
+            oidc_subject=changed.oidc_subject,
             version=changed.version,
         )
     )
@@ -127,14 +188,20 @@ def change_user(connection: Connection, changed: User) -> None:
     _set(connection, changed)
 
 
-def set_password(connection: Connection, user_id: str, password_hash: str) -> None:
-    """Keep the hash of a new password."""
-    connection.execute(update(users).where(users.c.user_id == user_id).values(password=password_hash))
+def set_password(connection: Connection, user_id: str, password_hash: str, first_until: datetime | None = None) -> None:
+    """Keep the hash of a new password; until when it can be changed for another, where it is a first one."""
+    kept = update(users).where(users.c.user_id == user_id)
+    connection.execute(kept.values(password=password_hash, first_password_until=first_until))
 
 
 def password_of(connection: Connection, user_id: str) -> str | None:
     """Give the hash of a user's password, or None."""
     return connection.scalar(select(users.c.password).where(users.c.user_id == user_id))
+
+
+def first_password_until(connection: Connection, user_id: str) -> datetime | None:
+    """Give until when a user's first password can be changed for another; None where they have no first one."""
+    return connection.scalar(select(users.c.first_password_until).where(users.c.user_id == user_id))
 
 
 def active_admins(connection: Connection) -> list[str]:
@@ -151,6 +218,25 @@ def add_team(connection: Connection, team_id: str, name: str) -> None:
 def team_names(connection: Connection) -> dict[str, str]:
     """Give every team's name by its id."""
     return {row.team_id: row.name for row in connection.execute(select(teams).order_by(teams.c.team_id))}
+
+
+def rename_team(connection: Connection, team_id: str, name: str) -> None:
+    """Keep a team's new name."""
+    connection.execute(update(teams).where(teams.c.team_id == team_id).values(name=name))
+
+
+def members(connection: Connection) -> dict[str, list[tuple[str, str]]]:
+    """Give the client managers of each team that has any, by id: id and name; those who may not sign in are not."""
+    query = (
+        select(memberships.c.team_id, users.c.user_id, users.c.name)
+        .join(users, users.c.user_id == memberships.c.user_id)
+        .where(users.c.role == "client_manager", users.c.disabled_at.is_(None))
+        .order_by(memberships.c.team_id, users.c.user_id)
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.team_id, []).append((row.user_id, row.name))
+    return found
 
 
 def grant(connection: Connection, user_id: str, client_id: str, by: str, at: datetime) -> bool:
@@ -175,6 +261,24 @@ def granted(connection: Connection, user_id: str) -> list[str]:
     return list(connection.scalars(query))
 
 
+def grants_page(connection: Connection, user_id: str, after: str | None, limit: int) -> list[Grant]:
+    """Give at most so many of the clients granted to a user, by id, those beyond `after`."""
+    query = (
+        select(grants.c.client_id, client_versions.c.name, grants.c.granted_by, grants.c.granted_at)
+        .join(clients, clients.c.client_id == grants.c.client_id)
+        .join(
+            client_versions,
+            (client_versions.c.client_id == clients.c.client_id) & (client_versions.c.version == clients.c.version),
+        )
+        .where(grants.c.user_id == user_id)
+        .order_by(grants.c.client_id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(grants.c.client_id > after)
+    return [Grant(*row) for row in connection.execute(query)]
+
+
 def add_request(
     connection: Connection, request_id: str, user_id: str, client_ids: Iterable[str], reason: str, at: datetime
 ) -> None:
@@ -190,12 +294,54 @@ def requests_of(connection: Connection, user_id: str) -> list[Any]:
     return list(connection.execute(_REQUESTS.where(access_requests.c.user_id == user_id)))
 
 
-def requests_to(connection: Connection, team_ids: Sequence[str] | None) -> list[Any]:
-    """Give what was asked of clients of these teams (None: of any team), a row a client, latest request first."""
+def requests_to(connection: Connection, team_ids: Sequence[str] | None, request_id: str | None = None) -> list[Any]:
+    """Give what was asked of clients of these teams (None: of any team), a row a client, latest request first.
+
+    `request_id` gives that of one request alone.
+    """
     query = _REQUESTS.join(clients, clients.c.client_id == access_request_clients.c.client_id)
     if team_ids is not None:
         query = query.where(clients.c.team_id.in_(team_ids))
+    if request_id is not None:
+        query = query.where(access_requests.c.request_id == request_id)
     return list(connection.execute(query))
+
+
+def waiting(connection: Connection, visible: ColumnElement[bool], most: int) -> list[Any]:
+    """Give what waits for a decision about visible clients, a row a client, the oldest request first.
+
+    A row has who asks and why, by id and by name, and the client's id and name.
+    """
+    query = _WAITING.where(visible).limit(most)
+    return list(connection.execute(query))
+
+
+def count_waiting(connection: Connection, visible: ColumnElement[bool]) -> int:
+    """Count what waits for a decision about visible clients."""
+    asked = clients.c.client_id == access_request_clients.c.client_id
+    query = select(func.count()).select_from(access_request_clients).join(clients, asked)
+    return connection.scalar(query.where(_PENDING, visible)) or 0
+
+
+def decided_last(connection: Connection, visible: ColumnElement[bool], most: int) -> list[Any]:
+    """Give what was decided last about visible clients, a row a client, the latest decision first."""
+    asked = clients.c.client_id == access_request_clients.c.client_id
+    of = access_requests.c.request_id == access_request_clients.c.request_id
+    query = (
+        select(
+            access_requests.c.user_id,
+            access_request_clients.c.client_id,
+            access_request_clients.c.decision,
+            access_request_clients.c.decided_by,
+            access_request_clients.c.decided_at,
+            access_request_clients.c.reason,
+        )
+        .join(access_request_clients, of)
+        .join(clients, asked)
+        .where(~_PENDING, visible)
+        .order_by(access_request_clients.c.decided_at.desc(), access_requests.c.request_id, clients.c.client_id)
+    )
+    return list(connection.execute(query.limit(most)))
 
 
 def decide(
@@ -386,6 +532,7 @@ def as_user(row: Any) -> User:
         frozenset((row.teams or "").split(",")) - {""},
         row.terms_accepted_at,
         row.disabled_at,
+        row.oidc_subject,
     )
 
 
@@ -431,12 +578,34 @@ _HELD: Final = (
 _MEMBER: Final = (
     select(_Together(memberships.c.team_id)).where(memberships.c.user_id == users.c.user_id).scalar_subquery()
 )
-_USER_COLUMNS: Final = ("user_id", "name", "role", "state", "version", "terms_accepted_at", "disabled_at")
+_USER_COLUMNS: Final = (
+    "user_id",
+    "name",
+    "role",
+    "state",
+    "version",
+    "terms_accepted_at",
+    "disabled_at",
+    "oidc_subject",
+)
 _USERS: Final = select(*(users.c[name] for name in _USER_COLUMNS), _HELD.label("entitlements"), _MEMBER.label("teams"))
 HOLDER: Final = (
     _USERS.add_columns(tokens.c.token_id, tokens.c.hash, tokens.c.expires_at, tokens.c.revoked_at)
     .select_from(users.join(tokens))
     .where(tokens.c.token_id == bindparam("token_id"))
+)
+_PENDING: Final = access_request_clients.c.decision == "pending"
+_WAITING: Final = (
+    select(access_requests, users.c.name.label("user_name"), clients.c.client_id, client_versions.c.name)
+    .join(access_request_clients, access_request_clients.c.request_id == access_requests.c.request_id)
+    .join(users, users.c.user_id == access_requests.c.user_id)
+    .join(clients, clients.c.client_id == access_request_clients.c.client_id)
+    .join(
+        client_versions,
+        and_(clients.c.client_id == client_versions.c.client_id, clients.c.version == client_versions.c.version),
+    )
+    .where(_PENDING)
+    .order_by(access_requests.c.requested_at, access_requests.c.request_id, clients.c.client_id)
 )
 _REQUESTS: Final = (
     select(

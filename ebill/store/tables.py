@@ -236,6 +236,9 @@ users: Final = _table(
     Column("disabled_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("first_password_until", Instant),
+    Column("oidc_subject", TEXT),
+    Index("ix_user_account_oidc_subject", "oidc_subject", unique=True),
 )
 
 entitlements: Final = _table(
@@ -322,6 +325,9 @@ audit: Final = _table(
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Index("ix_audit_client_id", "client_id", "sequence"),
+    Index("ix_audit_actor", "actor", "sequence"),
+    Index("ix_audit_action", "action", "sequence"),
+    Index("ix_audit_at", "at"),
 )
 
 answers: Final = _table(

@@ -7,6 +7,7 @@
 - `feeds`       calendar feeds, which are read by whoever knows their address
 - `reminders`   what one is reminded of, and where that goes
 - `signed`      what goes around these: who asks, whether they may, and only then what
+- `ahead`       what is asked most, answered before Flask is
 - `steady`      answers that are kept for the next who asks the same
 - `books`       the rule book that answers, and how each one is kept
 - `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
@@ -26,7 +27,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
@@ -35,6 +36,7 @@ from ebill.render.json import encode
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
+    ahead,
     api,
     batches,
     clients,
@@ -54,6 +56,9 @@ from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady, quarter
 
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
 ROUTES: Final[Sequence[Route]] = (
     *api.ROUTES,
     *batches.ROUTES,
@@ -70,13 +75,13 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     """Make the application.
 
     It does not start without a rule book (BookRefused) or without its store (StoreRefused, StoreUnavailable), nor with
-    a setting that cannot be meant (SettingRefused). An empty store is made ready; one of an older release is left as it
-    is.
+    settings that cannot be meant (SettingRefused, SettingsRefused). An empty store is made ready; one of an older
+    release is left as it is.
 
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
-    address by which others reach the service; unset: as each request came).
+    address by which others reach the service; unset: as each request came), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
     sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
@@ -91,15 +96,24 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
         host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()
     ] or None
     app.config["PUBLIC_URL"] = settings.public_url()
-    app.before_request(reading.refuse_ambiguous)
+    hosts = ahead.Hosts()
+    app.before_request(hosts)
     problems.register(app)
     signed = SignedIn(store, file)
     app.extensions.update({"ebill.store": store, "ebill.signed": signed})
+    doors: list[ahead.Door] = []
     for route in ROUTES:
+        around: Callable[..., Response]
         if route.by_secret:
-            around: Callable[..., Response] = partial(route.view, signed)
+            around = partial(route.view, signed)
+        elif route.body is Ndjson:
+            around = _streaming(route, file)
+        elif route.steady:
+            answer = _public(route, file) if route.is_public else signed.steadily(route)
+            doors.append(ahead.door(route, answer))
+            around = _behind(answer)
         else:
-            around = _around(route, file) if route.is_public else signed.view(route)
+            around = _behind(_public(route, file)) if route.is_public else signed.view(route)
         app.add_url_rule(
             route.rule,
             route.operation,
@@ -113,11 +127,20 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
         app.add_url_rule(
             rule, f"options {rule}", signed.options(alike), methods=["OPTIONS"], provide_automatic_options=False
         )
-    app.wsgi_app = Fence(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Fence(ahead.Ahead(app.wsgi_app, hosts, doors))  # type: ignore[method-assign]
     docs.register(app, file, store, _document())
-    pages.register(app, signed)
+    pages.register(app, signed, _provider())
     refuse_undeclared(app)
     return app
+
+
+def _provider() -> Provider | None:
+    told = settings.oidc()
+    if told is None:
+        return None
+    from ebill.oidc import Provider  # takes a quarter of a second, and most do without
+
+    return Provider(told)
 
 
 @cache
@@ -135,16 +158,13 @@ def refuse_undeclared(app: Flask) -> None:
                 raise RuntimeError(f"{method} {rule.rule} does not say who may use it")
 
 
-def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
+def _public(route: Route, file: bookfile.BookFile) -> ahead.Answer:
     """Put around a public view what all have in common: what is read is strict, what is answered is JSON."""
-    if route.body is Ndjson:
-        return _streaming(route, file)
     takes_body = route.body is not None
     known = list(route.query().fields) if route.query else []
     steady: Steady[bytes] = Steady()
 
-    def answer(**path: str) -> Response:
-        environ = request.environ
+    def answer(environ: reading.Environ, **path: str) -> ahead.Plain:
         query = reading.query(environ)
         if query:
             reading.refuse_unknown(query, known)
@@ -156,9 +176,21 @@ def _around(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
             written = encode(route.view(Asked(book, now, query, body, path)))
             if key:
                 steady.keep(key, written, len(written))
-        return Response(written, content_type="application/json")
+        headers = (("Content-Type", "application/json"), ("Content-Length", str(len(written))))
+        return ahead.Plain("200 OK", headers, written)
 
     return answer
+
+
+def _behind(answer: ahead.Answer) -> Callable[..., Response]:
+    """Make of an answer the view that Flask finds."""
+
+    def view(**path: str) -> Response:
+        ahead.refuse_as_before(request.environ)
+        status, headers, body = answer(request.environ, **path)
+        return Response(body, status, [*headers])
+
+    return view
 
 
 def _streaming(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:

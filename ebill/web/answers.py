@@ -268,6 +268,7 @@ class User(TypedDict):
     teams: list[str]
     payment_terms_accepted_at: datetime | None
     disabled_at: datetime | None
+    oidc_subject: str | None
     version: int
 
 
@@ -277,10 +278,17 @@ class UserWithClients(User):
     clients: list[str]
 
 
-class Users(TypedDict):
-    """Every user, by id."""
+class UserSeen(User):
+    """A user, and when they were last seen: in a session or by a token."""
 
-    data: list[User]
+    last_seen_at: datetime | None
+
+
+class Users(TypedDict):
+    """Users by id; `next_cursor` leads to the next page."""
+
+    data: list[UserSeen]
+    next_cursor: str | None
 
 
 class Team(TypedDict):

@@ -80,12 +80,12 @@ def put_account(asked: Change) -> Given:
     return _put(asked, body, version)
 
 
-def client_schedule(asked: Signed) -> Any:
+def client_schedule(asked: Signed) -> Given:
     """Give the dates of all bill accounts of a client; from the current month on unless `from` says otherwise."""
     return _schedule(asked)
 
 
-def account_schedule(asked: Signed) -> Any:
+def account_schedule(asked: Signed) -> Given:
     """Give the dates of one bill account; from the current month on unless `from` says otherwise."""
     return _schedule(asked)
 
@@ -157,16 +157,12 @@ def _put(asked: Change, body: Any, version: int) -> Given:
     return Given(body, 201 if version == 1 else 200, version)
 
 
-def _schedule(asked: Signed) -> Any:
-    return clients.schedule(
-        asked.connection,
-        asked.book,
-        asked.user,
-        asked.path["client_id"],
-        asked.path.get("account_id"),
-        asked.query,
-        asked.now,
+def _schedule(asked: Signed) -> Given:
+    path = asked.path
+    body, until = clients.schedule_until(
+        asked.connection, asked.book, path["client_id"], path.get("account_id"), asked.query, asked.now
     )
+    return Given(body, until=until)
 
 
 def _entered(asked: Signed, what: str) -> Any:
@@ -225,6 +221,8 @@ def _of_either(path: str, parameters: dict[str, str], views: Sequence[Callable[[
             query=ScheduleSchema,
             example=_SCHEDULE,
             parameters=parameters,
+            statuses=(200, 304),
+            versioned=True,
             steady=True,
             refuses=(errors.NotKnownThen, errors.NoRuleInForce, errors.OutsideCalendar),
         ),

@@ -17,6 +17,7 @@ LONGEST: Final = 1000
 _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e]*"'
 _TAGS: Final = re.compile(rf"[ \t]*{_TAG}(?:[ \t]*,[ \t]*{_TAG})*[ \t]*")
 _EACH: Final = re.compile(r'(W/)?"([^"]*)"')
+_NONE: Final[frozenset[str]] = frozenset()
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -44,11 +45,17 @@ def made_to(environ: dict[str, Any]) -> Precondition:
 
 def is_known(environ: dict[str, Any], version: int | str) -> bool:
     """Tell whether a reader says that this version is the one they have. Raises BadRequest."""
+    tags = known(environ)
+    return tags is None or str(version) in tags
+
+
+def known(environ: dict[str, Any]) -> frozenset[str] | None:
+    """Give the versions that a reader says they have; None for whichever there is. Raises BadRequest."""
     given = environ.get("HTTP_IF_NONE_MATCH")
     if given is None:
-        return False
+        return _NONE
     tags = _tags("If-None-Match", given)
-    return tags is None or str(version) in {text for _, text in tags}
+    return None if tags is None else frozenset(text for _, text in tags)
 
 
 def _tags(header: str, given: str) -> list[tuple[str, str]] | None:

@@ -256,6 +256,7 @@ _FIELDS: Final[Mapping[type[fields.Field[Any]], dict[str, Any]]] = {
     grammar.Choice: {"type": "string"},
     grammar.Word: {"type": "string", "pattern": grammar.WORD_PATTERN},
     forms.Id: {"type": "string", "pattern": f"^{forms.ID.pattern}$"},
+    forms.Subject: {"type": ["string", "null"], "pattern": f"^{forms.SUBJECT.pattern}$"},
     queries.Instant: {"type": "string", "format": "date-time", "examples": ["2026-08-03T16:00:00Z"]},
     queries.Cursor: {"type": "string", "maxLength": queries.CURSOR_MOST},
     reminders.Email: {"type": "string", "maxLength": sending.EMAIL_MOST, "pattern": sending.EMAIL_PATTERN},

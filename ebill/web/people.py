@@ -8,7 +8,7 @@ from ebill import errors
 from ebill.service import history, people
 from ebill.web import answers
 from ebill.web.clients import next_page
-from ebill.web.queries import AuditSchema
+from ebill.web.queries import AuditSchema, UsersSchema
 from ebill.web.routes import Change, Given, Route, Signed
 
 NOTHING: Final = Given(None, 204)
@@ -39,9 +39,12 @@ def decide_access(asked: Change) -> Any:
     return people.decide(asked.write, asked.user, asked.path["request_id"], asked.body)
 
 
-def list_users(asked: Signed) -> Any:
-    """List every user."""
-    return people.list_users(asked.connection)
+def list_users(asked: Signed) -> Given:
+    """List the users, by id, and when each was last seen. `Link` leads to the next page."""
+    sought = dict(asked.query)
+    limit, cursor = sought.pop("limit"), sought.pop("cursor")
+    page = people.list_users(asked.connection, asked.user, people.Sought(**sought), limit, cursor, asked.seal)
+    return Given(page, headers=next_page(page["next_cursor"]))
 
 
 def get_user(asked: Signed) -> Given:
@@ -101,7 +104,11 @@ def list_audit(asked: Signed) -> Given:
     `sequence` and `hash` are for administrators, `token_id` and `request_id` for them and for whose they are. `Link`
     leads to the next page.
     """
-    page = history.list_audit(asked.connection, asked.user, key=asked.seal, **asked.query)
+    sought = dict(asked.query)
+    limit, cursor = sought.pop("limit"), sought.pop("cursor")
+    only = (sought.pop("action"),) if "action" in sought else None
+    rows = history.Sought(**sought, only=only)
+    page = history.list_audit(asked.connection, asked.user, limit, cursor, asked.seal, rows)
     return Given(page, headers=next_page(page["next_cursor"]))
 
 
@@ -157,8 +164,10 @@ ROUTES: Final = (
         path="/v1/users",
         allows="administer",
         view=list_users,
-        summary="Every user",
+        summary="Users",
         gives=answers.Users,
+        query=UsersSchema,
+        example={"q": "doe", "limit": 50},
     ),
     Route(
         method="GET",

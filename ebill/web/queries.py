@@ -12,11 +12,12 @@ from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from ebill.dates import LAST_MONTH
 from ebill.errors import BadRequest
-from ebill.grammar import Day, Flag, Month, Strict, Text, Whole, Word, read_moment
+from ebill.grammar import Choice, Day, Flag, Month, Strict, Text, Whole, Word, read_moment
 from ebill.questions import MOST_MONTHS
 from ebill.service.clients import Window
 from ebill.service.forms import Id
 from ebill.service.listing import PAGE, PAGE_MOST
+from ebill.store.tables import ROLES
 
 CURSOR_MOST: Final = 1000
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -103,10 +104,24 @@ class ClientsSchema(Strict):
     cursor = Cursor()
 
 
+class UsersSchema(Strict):
+    """Which users, and which page of them."""
+
+    q = Text()
+    role = Choice(*ROLES)
+    disabled = Switch()
+    limit = Number(1, PAGE_MOST, load_default=PAGE)
+    cursor = Cursor(load_default=None)
+
+
 class AuditSchema(Strict):
-    """Which rows of the audit, and which page of them."""
+    """Which rows of the audit, of UTC days `from` one `to` another, and which page of them."""
 
     client_id = Id()
+    actor = Id()
+    action = Word()
+    first = Day(data_key="from")
+    last = Day(data_key="to")
     newest = Switch(load_default=False)
     limit = Number(1, PAGE_MOST, load_default=PAGE)
     cursor = Cursor(load_default=None)

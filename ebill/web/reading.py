@@ -66,8 +66,7 @@ def csv_body(environ: Environ) -> Iterator[tuple[IO[str], bytes]]:
     """
     if not _CSV.fullmatch(environ.get("CONTENT_TYPE", "")):
         raise UnsupportedMediaType("text/csv")
-    if environ.get("HTTP_TRANSFER_ENCODING"):
-        raise BadRequest("A file must come with its Content-Length, not in chunks.")
+    refuse_unmeasured(environ, "text/csv")
     seen = hashlib.sha256()
     with TemporaryFile() as file:
         for block in _blocks(environ, LARGEST_FILE, "text/csv"):
@@ -89,8 +88,7 @@ def ndjson_body(environ: Environ) -> IO[bytes]:
         return BytesIO("".join(f"{json.dumps(row)}\n" for row in rows).encode())
     if not _NDJSON.fullmatch(environ.get("CONTENT_TYPE", "")):
         raise UnsupportedMediaType("application/x-ndjson")
-    if environ.get("HTTP_TRANSFER_ENCODING"):
-        raise BadRequest("A batch must come with its Content-Length, not in chunks.")
+    refuse_unmeasured(environ, "application/x-ndjson")
     with ExitStack() as stack:
         file = stack.enter_context(TemporaryFile())
         file.writelines(_blocks(environ, LARGEST_BATCH, "application/x-ndjson"))
@@ -99,10 +97,21 @@ def ndjson_body(environ: Environ) -> IO[bytes]:
     return file
 
 
-def _blocks(environ: Environ, largest: int, taken: str) -> Iterator[bytes]:
-    """Give a body block by block, bounded also where it comes in chunks."""
+def refuse_unmeasured(environ: Environ, taken: str) -> None:
+    """Refuse a file in chunks, or one that is packed. Raises BadRequest, UnsupportedMediaType."""
+    _refuse_packed(environ, taken)
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        raise BadRequest("A file must come with its Content-Length, not in chunks.")
+
+
+def _refuse_packed(environ: Environ, taken: str) -> None:
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType(taken)
+
+
+def _blocks(environ: Environ, largest: int, taken: str) -> Iterator[bytes]:
+    """Give a body block by block, bounded also where it comes in chunks."""
+    _refuse_packed(environ, taken)
     try:
         stream, size = get_input_stream(environ, max_content_length=largest + 1), 0
         whole = get_content_length(environ)

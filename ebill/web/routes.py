@@ -86,9 +86,8 @@ class Given:
     """An answer that is more than a body with the status 200.
 
     `version` becomes its ETag; `whole` says that the version stands for all of the body, so that a reader who has it
-    may be told 304. `is_plain` says that it is nothing but JSON, and written out. A body that is an iterator of bytes
-    is sent piece by piece. `kept` is what Idempotency-Key keeps in its stead, with its status, where the body is a
-    secret.
+    may be told 304. `until` says until when a steady answer stays the same. A body that is an iterator of bytes is sent
+    piece by piece. `kept` is what Idempotency-Key keeps in its stead, with its status, where the body is a secret.
     """
 
     body: Any
@@ -96,7 +95,7 @@ class Given:
     version: int | None = None
     whole: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
-    is_plain: bool = False
+    until: datetime | None = None
     kept: tuple[int, Any] | None = None
 
 
@@ -116,8 +115,9 @@ class Route:
     `example` a body or a query that works (`also` more of them, by what they show), `parameters` examples of
     what stands in its path. `statuses` are those of its answers, `versioned` says that these have an ETag, and
     `conditional` that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the
-    rule book, the client of the path if any, what is asked, and what day it is somewhere; `only_tried` that what is
-    sent changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
+    rule book, the client of the path if any, what is asked, and what day it is somewhere, so that it may be kept; its
+    view looks at no `request` of Flask's, since it may be asked ahead of Flask. `only_tried` says that what is sent
+    changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
     refusals it may answer with besides those that every route of its kind may.
     """
 

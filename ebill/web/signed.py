@@ -13,12 +13,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flask import Response, request
 from marshmallow import Schema, ValidationError
@@ -38,11 +37,13 @@ from ebill.store import once as kept_once
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
 from ebill.store.glance import Glance
-from ebill.web import conditions, once, reading
+from ebill.store.people import User
+from ebill.web import conditions, once, reading, steady
+from ebill.web.ahead import Answer, Plain
 from ebill.web.books import Books
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Later, Method, Route, Signed
-from ebill.web.steady import Steady, quarter
+from ebill.web.steady import Steady, seal, seals
 
 SHORT: Final = 256
 """Characters up to which queries are kept with what they say."""
@@ -54,6 +55,16 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 View = Callable[..., Response]
 
 
+class Kept(NamedTuple):
+    """A steady answer of a client in one state, good until an instant."""
+
+    state: bytes
+    until: datetime
+    tag: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
 class SignedIn:
     """The views of an application that ask who is there, with the store and the rule book they answer from."""
 
@@ -61,7 +72,7 @@ class SignedIn:
         self.store, self.books = store, Books(store, file)
         self.seal = self._key(keys.OURS)
         self._looked: dict[str, datetime] = {}
-        self.steady: Steady[tuple[bytes, Given]] = Steady()
+        self.steady: Steady[Kept] = Steady()
 
     def _key(self, name: str) -> bytes:
         """Give a key of this installation, making it where this is its first start."""
@@ -81,6 +92,29 @@ class SignedIn:
         """Put around a route's view all that comes before it and after it."""
         return self._changing(route) if route.writes else self._reading(route)
 
+    def steadily(self, route: Route) -> Answer:
+        """Put around a steady route's view what comes before it and after it, and keep what it answers."""
+
+        def answer(environ: dict[str, Any], **path: str) -> Plain:
+            token, book, now = bearer(environ), self.books.book, datetime.now(UTC)
+            asked = (route.operation, *path.values(), environ.get("QUERY_STRING", ""), book.version, steady.code())
+            with self.store.glancing() as glance:
+                user, token_id, state = admit(glance, token, now, route, path)
+            # Only now is it looked up: who may not have it learns nothing from the time it took.
+            known = conditions.known(environ)
+            found = self.steady.get(asked)
+            if found is None or found.state != state or found.until <= now:
+                if tag := next((tag for tag in known or () if seals(self.seal, asked, state, now, tag)), None):
+                    return self._same(environ, user, token_id, now, tag)
+                user, token_id, found = self._found(route, environ, path, token, book, now, asked)
+            if known is None or found.tag in known:
+                return self._same(environ, user, token_id, now, found.tag)
+            environ[SIGNED] = user.user_id
+            self._note(token_id, now)
+            return Plain("200 OK", found.headers, found.body)
+
+        return answer
+
     def options(self, routes: Mapping[Method, Route]) -> View:
         """Say which methods an address takes, to those who may use the first of `routes`."""
         route = next(iter(routes.values()))
@@ -99,20 +133,12 @@ class SignedIn:
         def answer(**path: str) -> Response:
             environ = request.environ
             token, book, now = bearer(environ), self.books.book, datetime.now(UTC)
-            asked = _same(environ, book, now, route, path) if route.steady else ()
-            given = self._steady_answer(environ, token, now, route, path, asked) if route.steady else None
-            if given is not None:
-                return respond(given)
-            if route.steady and "known_at" in environ.get("QUERY_STRING", ""):
-                self.store.settled()
             with self.store.reading() as connection:
-                user, token_id, state = admit(connection, token, now, route, path)
+                user, token_id, _ = admit(connection, token, now, route, path)
                 environ[SIGNED] = user.user_id
                 query = _query(route, environ.get("QUERY_STRING", ""))
                 answered = route.view(Signed(book, now, user, connection, path, query, self.seal))
             given = _given(answered.finish(self.store.reading()) if isinstance(answered, Later) else answered)
-            if route.steady:
-                given = self._keep(asked, state, given)
             self._note(token_id, now)
             if given.whole and given.version and conditions.is_known(environ, given.version):
                 return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": conditions.tag(given.version)})
@@ -152,33 +178,42 @@ class SignedIn:
 
         return answer
 
-    def _steady_answer(
+    def _found(
         self,
-        environ: dict[str, Any],
-        token: str,
-        now: datetime,
         route: Route,
+        environ: dict[str, Any],
         path: Mapping[str, str],
-        asked: tuple[Any, ...],
-    ) -> Given | None:
-        """Give an answer that was kept, or None: found by who asks, whether they may, and the state of the client.
+        token: str,
+        book: RuleBook,
+        now: datetime,
+        asked: tuple[str, ...],
+    ) -> tuple[User, str, Kept]:
+        """Find a steady answer, and keep it for whoever may ask the same while the client's state is the same."""
+        text = environ.get("QUERY_STRING", "")
+        if "known_at" in text:
+            self.store.settled()
+        with self.store.reading() as connection:
+            user, token_id, state = admit(connection, token, now, route, path)
+            environ[SIGNED] = user.user_id
+            query = _query(route, text)
+            given = route.view(Signed(book, now, user, connection, path, query, self.seal))
+        if given.until is None:
+            raise TypeError(f"{route.operation} does not say until when its answer stays the same")
+        body, tag = encode(given.body), seal(self.seal, asked, state, int(given.until.timestamp()))
+        headers = (
+            ("Content-Type", "application/json"),
+            ("ETag", conditions.tag(tag)),
+            ("Content-Length", str(len(body))),
+        )
+        found = Kept(state, given.until, tag, headers, body)
+        self.steady.keep(asked, found, len(body))
+        return user, token_id, found
 
-        Whether one is kept is looked up last: who may not have it learns nothing from the time it took.
-        """
-        with self.store.glancing() as glance:
-            user, token_id, state = admit(glance, token, now, route, path)
-        kept = self.steady.get(asked)
-        if kept is None or kept[0] != state:
-            return None
+    def _same(self, environ: dict[str, Any], user: User, token_id: str, now: datetime, tag: str) -> Plain:
+        """Say that a reader has the answer already."""
         environ[SIGNED] = user.user_id
         self._note(token_id, now)
-        return kept[1]
-
-    def _keep(self, asked: tuple[Any, ...], state: bytes, given: Given) -> Given:
-        """Write a steady answer, and keep it for whoever may ask the same while the client's state is the same."""
-        written = replace(given, body=encode(given.body), is_plain=True)
-        self.steady.keep(asked, (state, written), len(written.body))
-        return written
+        return Plain("304 NOT MODIFIED", (("ETag", conditions.tag(tag)),), b"")
 
     def _note(self, token_id: str, at: datetime) -> None:
         """Note that a token was used, now and then; where the store is busy, another time."""
@@ -242,8 +277,6 @@ def admit(
 
 def respond(given: Given) -> Response:
     """Write an answer."""
-    if given.is_plain:
-        return Response(given.body, content_type="application/json")
     headers = dict(given.headers)
     if given.version is not None:
         headers["ETag"] = conditions.tag(given.version)
@@ -252,13 +285,6 @@ def respond(given: Given) -> Response:
     if isinstance(given.body, bytes | Iterator):
         return Response(given.body, given.status, headers)
     return Response(encode(given.body), given.status, headers, content_type="application/json")
-
-
-def _same(
-    environ: dict[str, Any], book: RuleBook, now: datetime, route: Route, path: Mapping[str, str]
-) -> tuple[Any, ...]:
-    """Give all that a steady answer depends on, but for the state of the client."""
-    return (route.operation, *path.values(), environ.get("QUERY_STRING", ""), book.version, quarter(now))
 
 
 def _given(answer: Any) -> Given:

@@ -1,13 +1,20 @@
-"""Answers that are kept as they were written, for the next who may ask the very same.
+"""Answers that are kept as they were written, for the next who may ask the very same, and the tags they are known by.
 
-Only what a key says all about may be kept: the rule book, what is asked, and which quarter of an hour it is, since no
-zone's midnight, and so no new day, falls within one.
+Only what a key says all about may be kept: the rule book, what is asked, the state of the client it is about, and until
+when no new day begins; or which quarter of an hour it is, since no zone's midnight falls within one. A tag seals all of
+these, so any process can tell from a tag alone that the answer it was given with would be the same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import hashlib
+import hmac
+import re
+from collections.abc import Hashable, Sequence
 from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 SHORT: Final = 1024
@@ -17,6 +24,7 @@ MOST: Final = 500
 LONGEST: Final = 64_000
 """Bytes of an answer that is kept."""
 _QUARTER: Final = 900
+_ENDS: Final = re.compile(r"([0-9a-f]{1,10})-", re.ASCII)
 _Value = TypeVar("_Value")
 
 
@@ -48,3 +56,26 @@ class Steady(Generic[_Value]):
 def quarter(now: datetime) -> int:
     """Give the number of the quarter of an hour that an instant is in."""
     return int(now.timestamp()) // _QUARTER
+
+
+@cache
+def code() -> str:
+    """Name the code that answers, by its content: another release may answer otherwise, and be called the same."""
+    found = hashlib.sha256(version("holidays").encode())
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def seal(key: bytes, asked: Sequence[str], state: bytes, ends: int) -> str:
+    """Give the tag of an answer: the second at which it ends to be good, and a seal on that and all it depends on."""
+    said = repr((*asked, state, ends)).encode()
+    return f"{ends:x}-{hashlib.blake2b(said, key=key, digest_size=16).hexdigest()}"
+
+
+def seals(key: bytes, asked: Sequence[str], state: bytes, now: datetime, tag: str) -> bool:
+    """Tell whether a tag is that of the very answer that would be given now."""
+    found = _ENDS.match(tag)
+    if not found or (ends := int(found[1], 16)) <= now.timestamp():
+        return False
+    return hmac.compare_digest(tag.encode(), seal(key, asked, state, ends).encode())

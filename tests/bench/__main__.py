@@ -16,18 +16,23 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.bench import calculate, deadlines, imports, previews, ratios, rows, schedules
+from tests.bench import calculate, deadlines, homes, imports, previews, ratios, rows, schedules, servers, start
 from tests.bench.measuring import Ratio
 
 PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "many_rows": partial(rows.many_rows, 60),
     "many_rule_sets": partial(rows.many_rows, 5_000),
+    "ten_times_the_rows": rows.ten_times_the_rows,
     "over_http": calculate.over_http,
+    "servers": servers.servers,
+    "fastapi": servers.fastapi,
+    "start": start.start,
     "one_month": calculate.one_month,
     "client_schedule": schedules.client_schedule,
     "preview": previews.previews,
     "import": imports.imports_of_many,
     "deadline_list": deadlines.deadline_list,
+    "home": homes.home,
 }
 
 

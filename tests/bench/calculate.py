@@ -8,7 +8,7 @@ from ebill import bookfile, questions, service
 from ebill.render.json import encode
 from ebill.web import create_app
 from tests.bench.measuring import Ratio, in_turn
-from tests.bench.serving import BODY, NOW, OTHERS, bare, expected, requests_over, served, wsgi
+from tests.bench.serving import BODY, NOW, OTHERS, Sent, bare, calculations, expected, requests_over, served, wsgi
 
 
 def over_http() -> Iterator[Ratio]:
@@ -17,17 +17,17 @@ def over_http() -> Iterator[Ratio]:
     with served("ebill.web:create_app") as ours, served("tests.bench.serving:bare_app") as constant:
         taken = in_turn(
             {
-                "asked before": (requests_over(ours, count), 1),
-                "asked anew": (requests_over(ours, count, OTHERS), 1),
-                "bare": (requests_over(constant, count), 1),
+                "asked before": (requests_over(ours, count, calculations(BODY)), 1),
+                "asked anew": (requests_over(ours, count, calculations(*OTHERS)), 1),
+                "bare": (requests_over(constant, count, calculations(BODY)), 1),
             },
             rounds=15,
         )
     inside = in_turn(
         {
-            "asked before": (wsgi(create_app(), "POST", "/v1/calculate", BODY), count),
-            "asked anew": (wsgi(create_app(), "POST", "/v1/calculate", *OTHERS), count),
-            "bare": (wsgi(bare(expected()), "POST", "/v1/calculate", BODY), count),
+            "asked before": (wsgi(create_app(), *calculations(BODY)), count),
+            "asked anew": (wsgi(create_app(), *calculations(*OTHERS)), count),
+            "bare": (wsgi(bare(expected()), *calculations(BODY)), count),
         },
         rounds=15,
     )
@@ -52,7 +52,7 @@ def one_month() -> Iterator[Ratio]:
         {
             "ours": (lambda: service.calculate(book, question, NOW), 500),
             "ours as JSON": (lambda: encode(service.calculate(book, question, NOW)), 500),
-            "empty WSGI call": (wsgi(app, "GET", "/"), 500),
+            "empty WSGI call": (wsgi(app, Sent("GET", "/")), 500),
             "empty test-client request": (lambda: client.get("/"), 200),
         },
         rounds=15,

@@ -7,8 +7,11 @@
 - `tries`      how often passwords may be tried
 - `fields`     what forms say, and what was wrong with it
 - `words`      how pages say dates and codes
-- `calculator`, `sign_in`, `home`, `clients`, `me`  the pages themselves
+- `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`, `admin`, `audit`  the pages themselves
+- `paging`, `differences`  long lists, and what a change made different
 - `timeline`   an account's open invoices, drawn to scale
+- `access_requests`  asking for clients, and deciding on that
+- `importing`  a file of clients: tried, shown, and imported only as it was shown
 - `configure`  what is set for a client or a bill account, and the list of clients
 - `changing`   a change as a form: tried as it is typed, saved as it was shown
 - `rule_form`, `exception_form`, `settings_form`  the forms of each kind of change
@@ -22,23 +25,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import js_lib_htmx
 from flask import Flask, Response, g, request, send_from_directory
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException, NotFound
 
+from ebill import access
 from ebill.errors import Refusal
 from ebill.web import problems
 from ebill.web.pages import (
+    access_requests,
+    admin,
+    audit,
     calculator,
     clients,
     configure,
     door,
     exception_form,
     home,
+    importing,
     me,
+    oidc,
     rule_form,
     settings_form,
     sign_in,
@@ -49,16 +58,24 @@ from ebill.web.pages.page import Page
 from ebill.web.pages.words import FILTERS, WORDS
 from ebill.web.signed import SignedIn
 
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
+
 PAGES: Final[Sequence[Page]] = (
     *calculator.PAGES,
     *sign_in.PAGES,
+    *oidc.PAGES,
     *home.PAGES,
     *clients.PAGES,
     *configure.PAGES,
     *rule_form.PAGES,
     *exception_form.PAGES,
     *settings_form.PAGES,
+    *access_requests.PAGES,
+    *importing.PAGES,
     *me.PAGES,
+    *admin.PAGES,
+    *audit.PAGES,
 )
 ASSETS: Final = {
     "pages.css": Path(__file__).parent.parent / "static",
@@ -71,9 +88,9 @@ _ENDPOINTS: Final = frozenset(page.endpoint for page in PAGES)
 _NOT_PAGES: Final = ("/v1/", "/docs/", "/static/", "/openapi.json", "/livez", "/readyz", "/metrics")
 
 
-def register(app: Flask, signed: SignedIn) -> None:
-    """Add the pages to an application."""
-    at = Door(signed)
+def register(app: Flask, signed: SignedIn, provider: Provider | None) -> None:
+    """Add the pages to an application; with an identity provider, where there is one."""
+    at = Door(signed, provider)
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)
@@ -107,7 +124,13 @@ def register(app: Flask, signed: SignedIn) -> None:
 def _around() -> dict[str, Any]:
     """Give what every template knows."""
     user = g.get("user")
-    return {"user": user, "form_token": g.get("form_token", ""), "at": request.path}
+    return {
+        "user": user,
+        "form_token": g.get("form_token", ""),
+        "at": request.path,
+        "waiting": g.get("waiting", 0),
+        "may": lambda action: user is not None and access.may(user, action),
+    }
 
 
 def _is_page() -> bool:

@@ -34,6 +34,8 @@ from ebill.web.reading import refuse_unknown
 
 SAVING: Final = ("state_seen", "acknowledged", "retroactive", "why")
 """What is sent to save a change besides the change itself."""
+TAKEN: Final = "this id cannot be used"
+"""Of a client whom one does not see."""
 _STAND_IN: Final = "not given yet"
 _MISTAKE: Final = 422
 
@@ -136,8 +138,12 @@ def _shown(look: Look, draft: Draft, sent: Mapping[str, str] | None = None, refu
             trying = Writing(look.connection, By(look.user.user_id, look.now))
             preview = configure.preview(trying, look.book, look.user, tried)
             examples = configure.examples(look.connection, look.book, look.user, tried, preview.effect, look.now)
-        except (ClientNotFound, AccountNotFound, StoreUnavailable):
+        except (AccountNotFound, StoreUnavailable):
             raise
+        except ClientNotFound:
+            if not makes_client(draft.change):
+                raise
+            faulty, status = {"id": TAKEN}, _MISTAKE
         except Refusal as why:
             faulty, others = shown_at(why, draft.field_of)
             status = _MISTAKE
@@ -162,6 +168,11 @@ def _shown(look: Look, draft: Draft, sent: Mapping[str, str] | None = None, refu
     return Shown(draft.template, values, status_of(type(refusal)) if refusal else status)
 
 
+def makes_client(change: Change) -> bool:
+    """Tell whether a change makes a client, whose id is nobody's yet as far as one can see."""
+    return change.what == "client" and change.made_to.new
+
+
 def _at_saving(refusal: Refusal, draft: Draft) -> tuple[dict[str, str], list[str]]:
     """Give why a change was not saved, at the fields of either form."""
     if isinstance(refusal, MovesGeneratedInvoice):
@@ -177,7 +188,8 @@ def _last_change(look: Look) -> dict[str, Any] | None:
     client_id = look.path.get("client_id")
     if client_id is None:
         return None
-    found = history.list_audit(look.connection, look.user, 1, None, look.seal, client_id, newest=True)["data"]
+    sought = history.Sought(client_id=client_id, newest=True)
+    found = history.list_audit(look.connection, look.user, 1, None, look.seal, sought)["data"]
     return found[0] if found else None
 
 

@@ -56,14 +56,13 @@ def client_page(look: Look) -> Shown:
         refusal = why
     accounts = schedule["bill_accounts"] if schedule else []
     asked = _asked(look, accounts)
+    of_client = history.Sought(client_id=client_id, newest=True)
     values = {
         "client": found,
         "accounts": [{**each, "timeline": timeline(each["invoices"], each["as_of"])} for each in accounts],
         "rulebook": schedule and schedule["rulebook"],
         "refusal": refusal,
-        "changes": history.list_audit(look.connection, look.user, CHANGES, None, look.seal, client_id, newest=True)[
-            "data"
-        ],
+        "changes": history.list_audit(look.connection, look.user, CHANGES, None, look.seal, of_client)["data"],
         "may_configure": access.may(look.user, "configure_client"),
         "asked": asked,
         "from_month": str(query["from_"]) if "from_" in query else None,

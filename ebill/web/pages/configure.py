@@ -67,9 +67,8 @@ def configure_page(look: Look) -> Shown:
     """Show what is set for a client or a bill account."""
     client_id, account_id = look.path["client_id"], look.path.get("account_id")
     found = configure.configured(look.connection, look.book, look.user, client_id, account_id, look.now)
-    told = history.list_audit(
-        look.connection, look.user, CHANGES, None, look.seal, client_id, newest=True, only=history.SETTING
-    )
+    sought = history.Sought(client_id=client_id, only=history.SETTING, newest=True)
+    told = history.list_audit(look.connection, look.user, CHANGES, None, look.seal, sought)
     changes = [{**row, "told": list(_told(row))} for row in told["data"]]
     saved = look.query.get("saved")
     values = {

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flask import Response, current_app, request
 
 from ebill.errors import ForgedForm
+from ebill.settings import HERE
 
+SESSION: Final = "sid"
 LONGEST: Final = 200
 """Characters of a cookie that is looked at."""
 TOKEN: Final = "form_token"  # noqa: S105  # what it is called
-_HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def name() -> str:
-    """Give the name of our cookie for this request.
+def name(plain: str = SESSION) -> str:
+    """Give the name of a cookie of ours, the session's or another, for this request.
 
     `__Host-` makes a browser keep it only from this very host and over TLS. Over plain HTTP from this machine itself,
     as `make run` serves, not every browser keeps such a one (Chromium does, Safari does not), so it has another name.
     """
-    return "sid" if _is_plain() else "__Host-sid"
+    return plain if is_plain() else f"__Host-{plain}"
 
 
 def given() -> str:
@@ -36,14 +38,14 @@ def given() -> str:
     return cookie if len(cookie) <= LONGEST else ""
 
 
-def give(answer: Response, cookie: str) -> None:
-    """Send a session's cookie; the browser forgets it when it is closed, we do earlier."""
-    answer.set_cookie(name(), cookie, secure=not _is_plain(), httponly=True, samesite="Lax", path="/")
+def give(answer: Response, cookie: str, plain: str = SESSION, lasts: timedelta | None = None) -> None:
+    """Send a cookie; the browser forgets it when it is closed, where it does not last so long. We do earlier."""
+    answer.set_cookie(name(plain), cookie, lasts, secure=not is_plain(), httponly=True, samesite="Lax", path="/")
 
 
-def take(answer: Response) -> None:
+def take(answer: Response, plain: str = SESSION) -> None:
     """Take a cookie back."""
-    answer.delete_cookie(name(), secure=not _is_plain(), httponly=True, samesite="Lax", path="/")
+    answer.delete_cookie(name(plain), secure=not is_plain(), httponly=True, samesite="Lax", path="/")
 
 
 def form_token(seal: bytes, cookie: str) -> str:
@@ -78,8 +80,8 @@ def refuse_token(seal: bytes, cookie: str, form: dict[str, Any]) -> None:
         raise ForgedForm
 
 
-def _is_plain() -> bool:
+def is_plain() -> bool:
     """Tell whether this machine itself asks over plain HTTP."""
     public = current_app.config["PUBLIC_URL"]
     host = urlsplit(public or f"//{request.host}").hostname
-    return host in _HERE and not (public or "").startswith("https:")
+    return host in HERE and not (public or "").startswith("https:")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Final, NamedTuple
+from os import SEEK_END
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from flask import Response, g, redirect, render_template, request
@@ -20,6 +22,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
 from ebill import access
 from ebill.errors import (
@@ -27,6 +30,7 @@ from ebill.errors import (
     InvalidInput,
     Refusal,
     StoreUnavailable,
+    TeamNotFound,
     TooLarge,
     TooManyTries,
     Unauthenticated,
@@ -35,7 +39,7 @@ from ebill.errors import (
 )
 from ebill.grammar import faults
 from ebill.rulebook import RuleBook
-from ebill.service import forms
+from ebill.service import forms, waiting
 from ebill.store import audit, people
 from ebill.store.audit import By
 from ebill.store.people import User
@@ -43,12 +47,15 @@ from ebill.web import reading
 from ebill.web.fence import REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
-from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Send, Shown
+from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown, Upload
 from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
 from ebill.web.signed import SignedIn
 from ebill.web.steady import Steady, quarter
+
+if TYPE_CHECKING:
+    from ebill.oidc import Provider
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -62,16 +69,24 @@ HEADERS: Final = {
     "Vary": "Cookie, Accept-Encoding, Sec-Fetch-Site",
 }
 """With `no-referrer`, a browser would call the origin of our own forms `null`; see `cookies.refuse_forged`."""
-MENDABLE: Final = frozenset({409, 412, 422})
+MENDABLE: Final = frozenset({409, 412, 422, 429})
 """What a form can be sent again with; all else is no matter of what it says."""
 LARGEST_FORM: Final = 64_000
 FIELDS_MOST: Final = 60
+LARGEST_HELD: Final = 1_500_000
+"""Bytes of a field of a form that brings a file: a smaller file may come back in one, written out in letters."""
+FILE_FIELDS_MOST: Final = 10
+KEPT_IN_MEMORY: Final = 500_000
+"""Bytes of a file beyond which it is put on disk while it is looked at."""
+MULTIPART: Final = "multipart/form-data"
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
 _ID: Final = "[A-Za-z0-9-]{1,32}"
+_NOT_FOUND: Final = {**NOT_FOUND, "team_id": TeamNotFound}
 _CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
 _NEXT: Final = re.compile(
-    rf"/(home|month|me|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    rf"/(home|month|me|audit|access-requests|import|admin/(users(/{_ID})?|new-user|teams)"
+    rf"|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
     r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
     re.ASCII,
 )
@@ -86,12 +101,14 @@ SENTENCES: Final[Mapping[str, str]] = {
 }
 """What people are told where the API's sentence is for programs."""
 View = Callable[..., Response]
+T = TypeVar("T")
 
 
 class Door:
     """The views of the pages, with what they answer from."""
 
-    def __init__(self, signed: SignedIn) -> None:
+    def __init__(self, signed: SignedIn, provider: Provider | None) -> None:
+        self.provider = provider
         self.store, self.books, self.seal = signed.store, signed.books, signed.seal
         self.tries = Tries()
         self.steady: Steady[Shown] = Steady()
@@ -113,7 +130,7 @@ class Door:
         now = datetime.now(UTC)
         with suppress(StoreUnavailable, Unauthenticated), self.store.reading() as connection:
             user = access.enter_session(connection, cookie, now, "public", None)
-            self._known(user, cookie)
+            self._known(connection, user, cookie)
             return user
         return None
 
@@ -145,31 +162,36 @@ class Door:
 
     def _sending(self, page: Page) -> View:
         def answer(**path: str) -> Response:
-            cookie, book = cookies.given(), self.books.book
-            with self.store.reading() as connection:
-                user = self._admit(connection, page, path, cookie, datetime.now(UTC))
-            cookies.refuse_forged()
-            form = sent()
-            cookies.refuse_token(self.seal, cookie, form)
-            query = _read(page.query, given())
-            by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
-            try:
-                with self.store.writing(by, lambda: datetime.now(UTC)) as write:
-                    now = write.at
-                    user = self._admit(write.connection, page, path, cookie, now)
-                    found = page.view(
-                        Send(book, now, user, write.connection, path, query, self.seal, cookie, write=write, form=form)
-                    )
-            except Refusal as refusal:
-                if page.again is None or status_of(type(refusal)) not in MENDABLE:
-                    raise
-                return self._again(page, page.again, path, query, form, refusal)
-            answered = respond(found)
-            if not self._is_in(cookie):
-                cookies.take(answered)
-            return answered
+            with ExitStack() as opened:
+                return self._sent(page, path, opened)
 
         return answer
+
+    def _sent(self, page: Page, path: Mapping[str, str], opened: ExitStack) -> Response:
+        """Answer a form; `opened` closes the file that it may bring."""
+        cookie, book = cookies.given(), self.books.book
+        with self.store.reading() as connection:
+            user = self._admit(connection, page, path, cookie, datetime.now(UTC))
+        cookies.refuse_forged()
+        form, file = (sent(), None) if page.takes_file is None else sent_with_file(page.takes_file, opened)
+        cookies.refuse_token(self.seal, cookie, form)
+        query = _read(page.query, given())
+        by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
+        try:
+            made = page.before(self._ready(user, path, form)) if page.before else None
+            with self.store.writing(by, lambda: datetime.now(UTC)) as write:
+                now = write.at
+                user = self._admit(write.connection, page, path, cookie, now)
+                look = book, now, user, write.connection, path, query, self.seal, cookie
+                found = page.view(Send(*look, write=write, form=form, file=file, made=made))
+        except Refusal as refusal:
+            if page.again is None or status_of(type(refusal)) not in MENDABLE:
+                raise
+            return self._again(page, page.again, path, query, form, refusal)
+        answered = respond(found)
+        if not (isinstance(found, Moved) and found.cookie) and not self._is_in(cookie):
+            cookies.take(answered)
+        return answered
 
     def _again(
         self, page: Page, again: Again, path: Mapping[str, str], query: Any, form: Mapping[str, str], refusal: Refusal
@@ -181,7 +203,11 @@ class Door:
             look = Look(self.books.book, now, user, connection, path, query, self.seal, cookie)
             found = again(look, form, refusal)
         shown = found.finish(self.store.reading) if isinstance(found, Later) else found
-        return respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
+        answer = respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
+        return _waiting(answer, refusal)
+
+    def _ready(self, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
+        return Ready(user, path, form, self.store.reading, self.tries, request.remote_addr or "")
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:
@@ -192,14 +218,15 @@ class Door:
         if client_id is not None and not forms.ID.fullmatch(client_id):
             client_id = ""  # no client has this one; the store would choke on some others
         user = access.enter_session(connection, cookie, at, page.allows, client_id)
-        self._known(user, cookie)
+        self._known(connection, user, cookie)
         for name, value in path.items():
             if not forms.ID.fullmatch(value):
-                raise NOT_FOUND[name]
+                raise _NOT_FOUND[name]
         return user
 
-    def _known(self, user: User, cookie: str) -> None:
+    def _known(self, connection: Connection, user: User, cookie: str) -> None:
         g.user, g.form_token = user, cookies.form_token(self.seal, cookie)
+        g.waiting = waiting.count(connection, user)
         request.environ[SIGNED] = user.user_id
 
     def _note(self, cookie: str, at: datetime) -> None:
@@ -244,10 +271,49 @@ def sent() -> dict[str, str]:
         form: MultiDict[str, str] = request.form
     except RequestEntityTooLarge:
         raise TooLarge(LARGEST_FORM) from None
-    for name, values in form.lists():
+    return _once(form)
+
+
+def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Upload | None]:
+    """Give the form of this request as `sent`, and the file that it may bring in a field; refused as one of the API's.
+
+    Its other fields are bounded each by `LARGEST_HELD`, the file by `reading.LARGEST_FILE`; `opened` closes it.
+    """
+    if request.mimetype != MULTIPART:
+        raise UnsupportedMediaType(MULTIPART)
+    reading.refuse_unmeasured(request.environ, MULTIPART)
+    most = reading.LARGEST_FILE + LARGEST_HELD + LARGEST_FORM
+    parser = FormDataParser(
+        lambda *_, **__: opened.enter_context(SpooledTemporaryFile(KEPT_IN_MEMORY)),  # noqa: SIM115  # `opened` is one
+        LARGEST_HELD,
+        most,
+        silent=False,
+        max_form_parts=FILE_FIELDS_MOST,
+    )
+    try:
+        _, fields, files = parser.parse_from_environ(request.environ)
+    except RequestEntityTooLarge:
+        raise TooLarge(reading.LARGEST_FILE if (request.content_length or 0) > most else LARGEST_HELD) from None
+    except ValueError:
+        raise BadRequest("The form cannot be read: it ends too early, or is no form.") from None
+    form, brought = _once(fields), _once(files)
+    reading.refuse_unknown(brought, (field,))
+    if field not in brought:
+        return form, None
+    upload = brought[field]
+    size = upload.stream.seek(0, SEEK_END)
+    upload.stream.seek(0)
+    if size > reading.LARGEST_FILE:
+        raise TooLarge(reading.LARGEST_FILE)
+    return form, Upload(upload.filename or "", size, upload.stream)
+
+
+def _once(given: MultiDict[str, T]) -> dict[str, T]:
+    """Give each field once, and none that is blank, nor a file that nobody chose. Raises BadRequest for one twice."""
+    for name, values in given.lists():
         if len(values) > 1:
             raise BadRequest(f'The field "{shown(name)}" is given twice.')
-    return {name: value for name, value in form.items() if value.strip()}
+    return {name: value for name, value in given.items() if (value.strip() if isinstance(value, str) else value)}
 
 
 def next_of(text: str) -> str:
@@ -262,7 +328,10 @@ def next_of(text: str) -> str:
 def respond(found: Shown | File | Moved) -> Response:
     """Write what a view gives."""
     if isinstance(found, Moved):
-        return moved(found.to)
+        answer = moved(found.to)
+        if found.cookie:
+            cookies.give(answer, found.cookie)
+        return answer
     if isinstance(found, File):
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{found.name}"'}
         return Response(found.body, headers=headers, content_type=found.content_type)
@@ -300,10 +369,15 @@ def refused(refusal: Refusal) -> Response:
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
+    if status == 503:
+        answer.headers["Retry-After"] = "1"
+    return _waiting(answer, refusal)
+
+
+def _waiting(answer: Response, refusal: Refusal) -> Response:
+    """Say with an answer how long to wait, where that is why it is a refusal."""
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)
-    elif status == 503:
-        answer.headers["Retry-After"] = "1"
     return answer
 
 

@@ -33,9 +33,10 @@ def make(look: Look, typed: Mapping[str, str]) -> Draft:
     """Read the form of an exception."""
     client_id, account_id = look.path["client_id"], look.path.get("account_id")
     found = configure.configured(look.connection, look.book, look.user, client_id, account_id, look.now)
-    is_filled = "tried" in typed
-    given = dict(typed) if is_filled else {"way": FIX, "coverage_month": found.open_from, **typed}
-    if not is_filled:
+    is_tried = "tried" in typed
+    is_filled = is_tried and (typed.get("way") == WITHDRAW or any(name in typed for name in FIXED_NAMES))
+    given = dict(typed) if is_tried else {"way": FIX, "coverage_month": found.open_from, **typed}
+    if not is_tried:
         given = {**_as_it_is(found, given["coverage_month"]), **given}
     change = Change("exception", client_id, account_id, body(typed)) if is_filled else None
     values = {"configured": found, "months": months_around(found.month, given.get("coverage_month", ""))}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from ebill.errors import Refusal
 
 _DIGITS: Final = 9
+_PARTS: Final = re.compile(r"[\s,;]+")
 
 
 def whole(text: str) -> int | str:
@@ -18,6 +20,15 @@ def whole(text: str) -> int | str:
     """
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else text
+
+
+def parted(text: str) -> list[str]:
+    r"""Give the parts of a text, one a line or with commas between.
+
+    >>> parted("C1, C2\r\nC3;C1")
+    ['C1', 'C2', 'C3', 'C1']
+    """
+    return [part for part in _PARTS.split(text) if part]
 
 
 def shown_at(refusal: Refusal, field_of: Callable[[str], str | None]) -> tuple[dict[str, str], list[str]]:

@@ -1,18 +1,26 @@
-"""One's own page: who one is, payment terms, sessions, tokens and calendar feeds."""
+"""One's own page: who one is, payment terms, password, sessions, tokens and calendar feeds."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from ebill import passwords
 from ebill.deadlines import KINDS
-from ebill.errors import Refusal
+from ebill.errors import Fault, InvalidInput, Refusal, WrongPassword
+from ebill.grammar import Choice, Strict
 from ebill.service import calculator, feeds, people, sessions
 from ebill.web.feeds import addresses
 from ebill.web.pages.fields import whole
-from ebill.web.pages.page import Again, Look, Moved, Page, Send, Shown
+from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
 from ebill.web.reading import refuse_unknown
 
 AT: Final = "/me"
+
+
+class MePageSchema(Strict):
+    """What was just changed."""
+
+    changed = Choice("password")
 
 
 def me(look: Look) -> Shown:
@@ -70,6 +78,31 @@ def end_session(sent: Send) -> Moved:
     return Moved(f"{AT}#sessions")
 
 
+def hash_own_password(ready: Ready) -> tuple[str, str]:
+    """Give the hash of the password that is to be changed, and of the one in its stead.
+
+    Raises TooManyTries, as at sign-in and counted with it, WrongPassword, InvalidInput and TooBusy.
+    """
+    refuse_unknown(ready.form, ("old_password", "new_password"))
+    user, new = ready.user, ready.form.get("new_password", "")
+    passwords.refuse_weak(new, (user.user_id, user.name), "/new_password")
+    ready.tries.begin(user.user_id.lower(), ready.address)
+    with ready.reading() as connection:
+        kept = sessions.password_kept(connection, user.user_id)
+    if not passwords.matches(kept, ready.form.get("old_password", "")) or kept is None:
+        raise WrongPassword
+    ready.tries.succeeded(user.user_id.lower(), ready.address)
+    if new == ready.form["old_password"]:
+        raise InvalidInput([Fault("/new_password", "is the one that you have")])
+    return kept, passwords.hashed(new)
+
+
+def change_own_password(sent: Send) -> Moved:
+    """Change the password; every session ends, and this one goes on under a new cookie."""
+    kept, own = sent.made
+    return Moved(f"{AT}?changed=password#password", sessions.change_password(sent.write, sent.user, kept, own))
+
+
 def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     """Give the page; a refusal is shown where the form that it is about stands."""
     connection, user, now = look.connection, look.user, look.now
@@ -77,6 +110,8 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     own_feeds = feeds.list_feeds(connection, user)["data"]
     values = {
         "me": people.me(connection, user),
+        "has_password": sessions.password_kept(connection, user.user_id) is not None,
+        "changed": look.query.get("changed"),
         "sessions": sessions.list_sessions(connection, user, now, look.cookie),
         "tokens": [each for each in tokens if each["user_id"] == user.user_id and _counts(each, now)],
         "feeds": [each for each in own_feeds if _counts(each, now)],
@@ -96,7 +131,15 @@ def _again(about: str) -> Again:
 
 
 PAGES: Final = (
-    Page(method="GET", path=AT, allows="own", view=me),
+    Page(method="GET", path=AT, allows="own", view=me, query=MePageSchema),
+    Page(
+        method="POST",
+        path="/me/password",
+        allows="own",
+        view=change_own_password,
+        before=hash_own_password,
+        again=_again("password"),
+    ),
     Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
     Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, again=_again("tokens")),
     Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),

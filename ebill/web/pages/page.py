@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from marshmallow import Schema
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store.engine import Writing
 from ebill.store.people import User
+from ebill.web.pages.tries import Tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,25 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came with a form: the name it had, its bytes, and how many they are."""
+
+    name: str
+    size: int
+    stream: IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Send(Look):
-    """A form that was sent by somebody who may; `form` is plain text by name, without blanks."""
+    """A form that was sent by somebody who may; `form` is plain text by name, without blanks.
+
+    `made` is what the page's `before` gave.
+    """
 
     write: Writing
     form: Mapping[str, str]
+    file: Upload | None = None
+    made: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +92,26 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Where to go next: one of our own addresses."""
+    """Where to go next, one of our own addresses; with the cookie of a new session, where one has begun."""
 
     to: str
+    cookie: str = ""
 
 
 Reading = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction to read in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A form that was sent by somebody who may, while no transaction is open; `address` is where it came from."""
+
+    user: User
+    path: Mapping[str, str]
+    form: Mapping[str, str]
+    reading: Reading
+    tries: Tries
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +130,11 @@ class Page:
     """A page as declared: see `access.MAY` for what `allows` can be.
 
     `query` is the schema its query is read by. `again` shows a form that was sent once more, with what was wrong with
-    it, once all that it began is undone; without it, what was wrong is a page of its own. `steady` says that what the
-    view gives, a template and its values, depends on nothing but `door.Key`, and may be kept. `itself` says that the
-    view of a public page does all of it, sessions included: it is given nothing but the pages' own workings.
+    it, once all that it began is undone; without it, what was wrong is a page of its own. `before` makes what takes
+    long, such as a hash, before the transaction begins in which the form counts. `steady` says that what the view
+    gives, a template and its values, depends on nothing but `door.Key`, and may be kept. `itself` says that the view of
+    a public page does all of it, sessions included: it is given nothing but the pages' own workings. `takes_file` is
+    the field in which its form may bring a file; others bring none.
     """
 
     method: Literal["GET", "POST"]
@@ -113,8 +143,10 @@ class Page:
     view: Callable[..., Any]
     query: type[Schema] | None = None
     again: Again | None = None
+    before: Callable[[Ready], Any] | None = None
     steady: bool = False
     itself: bool = False
+    takes_file: str | None = None
 
     @property
     def rule(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ebill import access
-from ebill.service import calculator, clients, configure, people
+from ebill.service import calculator, clients, people
 from ebill.service.clients import Precondition
 from ebill.service.configure import Change
 from ebill.web.pages.changing import Draft, pages
@@ -48,7 +48,10 @@ def filled(names: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, str]:
 def make(look: Look, typed: Mapping[str, str]) -> Draft:
     """Read the form of the settings of a client or an account."""
     client_id, account_id = look.path["client_id"], look.path.get("account_id")
-    found = configure.configured(look.connection, look.book, look.user, client_id, account_id, look.now)
+    client, _ = clients.client(look.connection, look.user, client_id)
+    account = None
+    if account_id is not None:
+        account, _ = clients.account(look.connection, look.user, client_id, account_id)
     names = OF_CLIENT if account_id is None else OF_ACCOUNT
     change = None
     if "version" in typed:
@@ -56,8 +59,8 @@ def make(look: Look, typed: Mapping[str, str]) -> Draft:
         made_to = Precondition(version if isinstance(version, int) else -1)
         what = "client" if account_id is None else "bill_account"
         change = Change(what, client_id, account_id, body(names, typed), made_to)  # type: ignore[arg-type]
-    given = dict(typed) if change else filled(names, found.client if account_id is None else found.account or {})
-    values = {"client": found.client, "account": found.account, "is_new": False, **_options(look)}
+    given = dict(typed) if change else filled(names, account or client)
+    values = {"client": client, "account": account, "is_new": False, **_options(look)}
     worded = _WORDED_CLIENT if account_id is None else _WORDED_ACCOUNT
     return Draft("settings.html", values, change, home(look.path), _field, given, worded)
 

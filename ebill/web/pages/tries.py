@@ -30,6 +30,10 @@ class Failed(NamedTuple):
     last: float
 
 
+def _named(user_id: str | None, address: str) -> list[tuple[str, str]]:
+    return [("address", address)] if user_id is None else [("user", user_id), ("address", address)]
+
+
 class Tries:
     """The tries of one process."""
 
@@ -37,13 +41,14 @@ class Tries:
         self._failed: dict[tuple[str, str], Failed] = {}
         self._turn = threading.Lock()
 
-    def begin(self, user_id: str, address: str) -> None:
+    def begin(self, user_id: str | None, address: str) -> None:
         """Count a try as failed until it is told otherwise. Raises TooManyTries, which is no try.
 
-        It is counted before the password is looked at, so that a crowd at once has no more tries than one in turn.
+        `user_id` None is somebody who has not said who they are. It is counted before the password is looked at, so
+        that a crowd at once has no more tries than one in turn.
         """
         now = time.monotonic()
-        named = (("user", user_id), ("address", address))
+        named = _named(user_id, address)
         with self._turn:
             wait = max(self._wait(what, name, now) for what, name in named)
             if wait > 0:
@@ -52,10 +57,10 @@ class Tries:
             for each in named:
                 self._failed[each] = Failed(self._count(each, now) + 1, now)
 
-    def succeeded(self, user_id: str, address: str) -> None:
+    def succeeded(self, user_id: str | None, address: str) -> None:
         """Forget the failures of a user who has signed in; those of the address shrink by this one."""
         with self._turn:
-            self._failed.pop(("user", user_id), None)
+            self._failed.pop(("user", user_id or ""), None)
             count, last = self._failed.get(("address", address), Failed(0, 0.0))
             self._failed[("address", address)] = Failed(max(0, count - 1), last)
 

@@ -73,6 +73,15 @@ _IN_SENTENCES: Final[Mapping[str, str]] = {
     "recommended_pay_by_date": "the recommended pay-by date",
     "safe_pay_by_date": "the safe pay-by date",
 }
+DECISIONS: Final[Mapping[str, str]] = {"pending": "Waiting", "granted": "Granted", "declined": "Declined"}
+PARTS: Final[Mapping[str, str]] = {
+    **RULES,
+    **{str(name): said for name, said in DATES.items()},
+    "cite": "Who says so",
+    "since": "From coverage month",
+    "assumed": "Not confirmed yet",
+}
+"""The parts of a change, where their names do not say it."""
 STEPS: Final[Mapping[str, str]] = {"roll": "business days", "exception": "an exception", "floor": "a floor"}
 TIMELINESS: Final[Mapping[str, str]] = {
     "on_time": "On time: on or before the due date",
@@ -99,8 +108,35 @@ DONE: Final[Mapping[str, str]] = {
     "access_declined": "Declined a request for access",
     "make_feed": "Made a calendar feed",
     "revoke_feed": "Revoked a calendar feed",
+    "put_user": "Made or changed a user",
+    "put_team": "Made or renamed a team",
+    "set_password": "Set a password",
+    "set_first_password": "Gave a first password",
+    "change_password": "Changed one's own password",
+    "make_token": "Made a token",
+    "revoke_token": "Revoked a token",
+    "sign_in": "Signed in",
+    "sign_out": "Signed out",
+    "end_session": "Ended a session",
+    "end_sessions": "Ended all sessions",
+    "payment_terms": "Accepted or declined the payment terms",
+    "request_access": "Asked for access",
+    "choose_reminders": "Chose reminders",
+    "set_reminder_targets": "Said where reminders go",
+    "remove_reminder_targets": "Said that reminders go nowhere",
+    "remind": "Made reminders",
+    "give_up_message": "Gave a message up",
+    "withdraw_message": "Withdrew a message",
+    "webhook_gone": "Found a webhook gone",
+    "load_rule_book": "Loaded a rule book",
+    "make_key": "Made a key",
 }
-"""What stands in the audit of a client; of what is not here, the code is shown."""
+"""What stands in the audit; of what is not here, the code is shown."""
+ROLES: Final[Mapping[str, str]] = {
+    "producer": "Producer",
+    "client_manager": "Client manager",
+    "admin": "Administrator",
+}
 _WRITTEN: Final = re.compile(r"(?<![\w-])(\d{4}-\d{2}-\d{2}|\d{4}-(?:0[1-9]|1[0-2]))(?![\w-])", re.ASCII)
 _MONTH: Final = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _NAMED_DATES: Final = re.compile("|".join(_IN_SENTENCES))
@@ -263,6 +299,15 @@ def next_month(now: datetime) -> str:
     return f"{year}-{number + 1:02d}"
 
 
+def part(name: str) -> str:
+    """Say which part of a change something is.
+
+    >>> part("generation"), part("due_date"), part("cite"), part("bills_here_since")
+    ('Generated', 'Due', 'Who says so', 'Bills here since')
+    """
+    return PARTS.get(name) or name.replace("_", " ").capitalize()
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Say how many.
 
@@ -287,9 +332,11 @@ FILTERS: Final[Mapping[str, Any]] = {
     "zipped": lambda values, said: list(zip(values, said, strict=True)),
     "standing": lambda code: STANDINGS[code],
     "kind": lambda code: KINDS[code],
+    "role": lambda code: ROLES[code],
     "hazard": hazard,
     "whence": whence,
     "counted": counted,
+    "part": part,
     "done": lambda code: DONE.get(code, code.replace("_", " ")),
 }
 WORDS: Final[Mapping[str, Any]] = {
@@ -301,6 +348,9 @@ WORDS: Final[Mapping[str, Any]] = {
     "STANDINGS": STANDINGS,
     "RULES": RULES,
     "HAZARDS": HAZARDS,
+    "DECISIONS": DECISIONS,
     "KINDS": KINDS,
+    "DONE": DONE,
+    "ROLES": ROLES,
 }
 """What templates know by name."""

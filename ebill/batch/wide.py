@@ -1,0 +1,94 @@
+"""Many rules as one: rule i for row i of a column of days.
+
+Rules are numbered by their values. Those of one shape are computed together, whose numbers they are being a column;
+where all rows count from the same days, each distinct rule is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebill.dates import DAY, Calendar, Days, Roll
+from ebill.rules import DayRule, GraceFloor, Kind, Rule
+
+Indexes = npt.NDArray[np.intp]
+
+
+class Numbers:
+    """Distinct rules, and the number of each in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Rule, int] = {}
+        self._shapes: dict[tuple[Hashable, ...], int] = {}
+        self.rules: list[Rule] = []
+        self.examples: list[DayRule] = []
+        """A rule of each shape."""
+        self.shape, self.value = np.zeros(0, np.intp), np.zeros(0, np.int64)
+        self.keeps_order = np.zeros(0, bool)
+        """Of each rule by its number: its shape, its number in that, and whether it plainly keeps the order."""
+
+    def of(self, rules: Iterable[Rule]) -> list[int]:
+        """Give the number of each rule; equal ones have the same."""
+        known = self._numbers
+        return [known.setdefault(rule, len(known)) for rule in rules]
+
+    def settle(self) -> None:
+        """Take in what was numbered since: from then on the rules may be used."""
+        fresh = list(self._numbers)[len(self.rules) :]
+        shapes, values = np.zeros(len(fresh), np.intp), np.zeros(len(fresh), np.int64)
+        for place, given in enumerate(fresh):
+            rule = given.grace if isinstance(given, GraceFloor) else given
+            if isinstance(rule, DayRule):
+                shapes[place] = self._shapes.setdefault(rule.shape, len(self._shapes))
+                values[place] = getattr(rule, rule.number)
+                if len(self.examples) < len(self._shapes):
+                    self.examples.append(rule)
+        self.rules += fresh
+        self.shape, self.value = np.append(self.shape, shapes), np.append(self.value, values)
+        plain = [getattr(rule, "keeps_order", False) for rule in fresh]
+        self.keeps_order = np.append(self.keeps_order, np.array(plain, bool))
+
+
+class Mixed(DayRule):
+    """The rules of many accounts, by their numbers, shape (accounts,)."""
+
+    roll: Roll = "none"  # each rule has rolled its own days
+
+    def __init__(self, numbers: Numbers, which: Indexes) -> None:
+        self.numbers, self.which = numbers, which
+
+    @property
+    def kind(self) -> Kind:
+        """Which rule of an invoice these are."""
+        kind: Kind = self.numbers.rules[self.which[0]].kind
+        return kind
+
+    def __str__(self) -> str:
+        return f"{len(self.which)} rules"
+
+    def unrolled(self, origin: Days, calendar: Calendar) -> Days:
+        """Give the days of each account in a row: one row for all of them where they have one, and its days alone."""
+        if origin.ndim == 2:
+            return self._days(self.which, origin, calendar)
+        distinct, place = np.unique(self.which, return_inverse=True)
+        days = self._days(distinct, origin, calendar)
+        return days[0] if len(distinct) == 1 else np.take(days, place, 0)
+
+    def _days(self, which: Indexes, origin: Days, calendar: Calendar) -> Days:
+        shapes, values = self.numbers.shape[which], self.numbers.value[which][:, None]
+        present = np.flatnonzero(np.bincount(shapes))
+        if len(present) == 1:
+            return self._alike(present[0], values, origin, calendar)
+        days = np.empty((len(which), origin.shape[-1]), DAY)
+        for shape in present:
+            rows = np.flatnonzero(shapes == shape)
+            days[rows] = self._alike(shape, values[rows], origin if origin.ndim == 1 else origin[rows], calendar)
+        return days
+
+    def _alike(self, shape: Any, values: npt.NDArray[np.int64], origin: Days, calendar: Calendar) -> Days:
+        days: Days = self.numbers.examples[shape].with_numbers(values).apply(origin, calendar)
+        return days

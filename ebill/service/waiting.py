@@ -1,0 +1,68 @@
+"""What waits for somebody's decision, whoever asked for it, and many decisions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from ebill import access
+from ebill.errors import Fault, InvalidInput, RequestNotFound
+from ebill.service import people
+from ebill.store import people as kept
+from ebill.store.engine import Writing
+from ebill.store.people import User
+
+NOT_WAITING: Final = "one of these was decided meanwhile, or is no longer yours to decide; nothing was done"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, with those of its clients that wait for the reader: each by id and name."""
+
+    request_id: str
+    user_id: str
+    user_name: str
+    requested_at: datetime
+    reason: str
+    clients: list[tuple[str, str]] = field(default_factory=list)
+
+
+def count(connection: Connection, user: User) -> int:
+    """Count the clients that wait for a user's decision; none for those who decide nothing."""
+    return kept.count_waiting(connection, access.visible(user)) if access.may(user, "decide_access") else 0
+
+
+def waiting(connection: Connection, user: User, most: int) -> list[Asked]:
+    """Give the requests that wait for a user's decision, the oldest first; with at most so many clients."""
+    found: dict[str, Asked] = {}
+    for row in kept.waiting(connection, access.visible(user), most):
+        asked = Asked(row.request_id, row.user_id, row.user_name, row.requested_at, row.reason)
+        found.setdefault(row.request_id, asked).clients.append((row.client_id, row.name))
+    return list(found.values())
+
+
+def decided(connection: Connection, user: User, most: int) -> list[dict[str, Any]]:
+    """Give what was decided last about clients that a user looks after."""
+    return [dict(row._mapping) for row in kept.decided_last(connection, access.visible(user), most)]  # noqa: SLF001  # SQLAlchemy's own way
+
+
+def decide(
+    write: Writing, user: User, picked: Mapping[str, Sequence[str]], decision: str | None, reason: str | None
+) -> None:
+    """Decide alike on clients of several requests: all of them, or none.
+
+    Raises InvalidInput where nothing is picked, or where one of them does not wait for the user any more.
+    """
+    if not picked:
+        raise InvalidInput([Fault("/clients", "tick at least one client")])
+    for request_id, client_ids in picked.items():
+        said = {"decision": decision, "reason": reason}
+        body = {"client_ids": list(client_ids), **{name: value for name, value in said.items() if value is not None}}
+        try:
+            people.decide(write, user, request_id, body)
+        except RequestNotFound:
+            raise InvalidInput([Fault("/clients", NOT_WAITING)]) from None

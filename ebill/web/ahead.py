@@ -1,0 +1,110 @@
+"""What is asked most is answered before Flask is: of such an answer, finding its view would be most of the work.
+
+A `Door` answers one address, asked plainly: its method, its path as it is declared, and a host that Flask has let in
+before. All else goes on to Flask, and so does every refusal: it is raised again where Flask's handlers tell it. Behind
+each door stands the very function that Flask's view calls, so whichever way a request comes, it is judged alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+from flask import request
+
+from ebill.service.forms import ID
+from ebill.web import reading
+from ebill.web.fence import Application, Environ
+from ebill.web.routes import Route
+
+HOSTS_MOST: Final = 100
+"""Hosts that are remembered as let in."""
+_RAISED: Final = "ebill.raised"
+"""Where in the environment of a request stands what its door raised."""
+_LENGTH: Final = re.compile(r"[0-9]{1,6}")
+
+
+class Plain(NamedTuple):
+    """An answer as a server takes it."""
+
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+Answer = Callable[..., Plain]
+"""What answers a request, from its environment and what stands in its path."""
+
+
+class Door(NamedTuple):
+    """A method, the paths it is for, and what answers them."""
+
+    method: str
+    path: re.Pattern[str]
+    answer: Answer
+
+
+def door(route: Route, answer: Answer) -> Door:
+    """Make the door of a route, whose path has nothing but ids in it."""
+    path = re.sub(r"{(\w+)}", rf"(?P<\1>{ID.pattern})", route.path)
+    return Door(route.method, re.compile(path, re.ASCII), answer)
+
+
+class Hosts:
+    """What is to be done before Flask finds a view: refuse what is ambiguous, and remember the hosts that are not."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def __call__(self) -> None:
+        """Let a request in, or raise as `reading.refuse_ambiguous`."""
+        reading.refuse_ambiguous()
+        if len(self.known) < HOSTS_MOST:
+            self.known.add(request.environ.get("HTTP_HOST", ""))
+
+
+class Ahead:
+    """A WSGI application before another one, which is asked what is not answered here."""
+
+    def __init__(self, inner: Application, hosts: Hosts, doors: Sequence[Door]) -> None:
+        self.inner, self.hosts, self.doors = inner, hosts, doors
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer a request."""
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        for door in self.doors:
+            if door.method == method and (named := door.path.fullmatch(path)):
+                break
+        else:
+            return self.inner(environ, start_response)
+        if environ.get("HTTP_HOST", "") not in self.hosts.known or (method != "GET" and not _rewound(environ)):
+            return self.inner(environ, start_response)
+        try:
+            answer = door.answer(environ, **named.groupdict())
+        except Exception as raised:  # noqa: BLE001  # it is not swallowed but raised again, where it can be told
+            environ[_RAISED] = raised
+            return self.inner(environ, start_response)
+        start_response(answer.status, [*answer.headers])
+        return [answer.body]
+
+
+def refuse_as_before(environ: Environ) -> None:
+    """Raise what the door of a request has raised, if it did."""
+    raised = environ.pop(_RAISED, None)
+    if raised is not None:
+        raise raised
+
+
+def _rewound(environ: Environ) -> bool:
+    """Read a body whole, so that it can be read again; a large one, or one of unknown length, is left for later."""
+    length = environ.get("CONTENT_LENGTH", "")
+    if environ.get("HTTP_TRANSFER_ENCODING") or not _LENGTH.fullmatch(length) or int(length) > reading.LARGEST:
+        return False
+    stream, left, blocks = environ["wsgi.input"], int(length), []
+    while left and (block := stream.read(left)):
+        blocks.append(block)
+        left -= len(block)
+    environ["wsgi.input"] = BytesIO(b"".join(blocks))
+    return True

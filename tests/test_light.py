@@ -1,0 +1,103 @@
+"""What is slow to load is loaded by what needs it alone, and what was worked out beforehand is what would be now."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from ebill import bound, dates, grammar
+from ebill.store import engine
+from tests import bound as writer
+
+ROOT = Path(__file__).parent.parent
+HEAVY = frozenset(
+    [
+        "alembic",
+        "apispec",
+        "argon2",
+        "asyncio",
+        "flask",
+        "granian",
+        "holidays",
+        "http.server",
+        "importlib.metadata",
+        "jinja2",
+        "multiprocessing",
+        "numpy.ma",
+        "psycopg",
+        "pyarrow",
+        "sqlalchemy",
+        "unittest",
+        "werkzeug",
+    ]
+)
+QUESTION = ["--state", "PA", "--as-of", "2026-08-03", "--from", "2026-08"]
+COMMANDS: dict[str, tuple[list[str], frozenset[str]]] = {
+    "the dates": (["schedule", *QUESTION], frozenset()),
+    "as JSON": (["schedule", *QUESTION, "--format", "json"], frozenset({"rich"})),
+    "as CSV": (["schedule", *QUESTION, "--format", "csv"], frozenset({"rich"})),
+    "with why": (["schedule", *QUESTION, "--explain"], frozenset()),
+    "a refusal": (["schedule", *QUESTION, "--months", "0"], frozenset({"rich"})),
+    "a payment": (["posting", "--state", "NY", "--paid-at", "2026-07-02"], frozenset()),
+    "a rule book": (["check", "config/states.toml"], frozenset({"rich"})),
+}
+LOADED = """
+import sys
+from ebill.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_light_command_loads_nothing_heavy(name: str) -> None:
+    arguments, more = COMMANDS[name]
+    run = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, cwd=ROOT)  # noqa: PLW1510
+    loaded = set(run.stderr.rpartition("loaded:")[2].split())
+    assert "ebill.cli" in loaded, run.stderr
+    assert (HEAVY | more) & loaded == set()
+
+
+def test_to_load_the_service_needs_no_migrations_and_no_holidays() -> None:
+    code = "import sys, ebill.web; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split()
+    assert {"alembic", "holidays", "pyarrow"} & set(loaded) == set()
+
+
+def test_the_calendar_computed_beforehand_is_what_the_library_computes() -> None:
+    assert metadata.version("holidays") == bound.RELEASE, "run python -m tests.bound"
+    assert Path(bound.__file__).read_text("utf-8") == writer.text()
+    shipped, computed = dates.library_calendar("XFED"), dates.computed_calendar("XFED")
+    assert (shipped.name, shipped.first, shipped.last, shipped.weekend) == (
+        computed.name,
+        computed.first,
+        computed.last,
+        computed.weekend,
+    )
+    assert dict(shipped.closures) == dict(computed.closures)
+
+
+def test_with_another_release_the_library_computes_its_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bound, "RELEASE", "0.108")
+    monkeypatch.setattr(bound, "CLOSED", {})
+    assert len(dates.library_calendar.__wrapped__("XFED").closures) > 1_000
+
+
+def test_the_release_of_the_library_is_the_one_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dates.library_release() == metadata.version("holidays")
+    monkeypatch.setattr(dates, "find_spec", lambda _: None)
+    assert dates.library_release.__wrapped__() == metadata.version("holidays")
+
+
+def test_the_zones_that_are_found_fast_are_zones() -> None:
+    assert grammar._shipped_zones() <= grammar.zones()
+    assert "America/New_York" in grammar._shipped_zones()
+
+
+def test_the_newest_migration_is_the_one_that_alembic_finds() -> None:
+    assert engine.newest_revision() == ScriptDirectory.from_config(engine._alembic()).get_current_head()
