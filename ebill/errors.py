@@ -299,13 +299,13 @@ class TooBusy(Refusal):
         super().__init__("Too many are signing in at this very moment. Please try again in a few seconds.")
 
 
-class BatchesBusy(TooBusy):
+class BatchesBusy(Refusal):
     """As many batches are being answered as this process answers at once."""
 
+    code = "batches_busy"
+
     def __init__(self) -> None:
-        Refusal.__init__(
-            self, "Another batch is being answered at this very moment. Please try again in a few seconds."
-        )
+        super().__init__("Other batches are being answered at this very moment. Please try again in a few seconds.")
 
 
 class KeyReused(Refusal):

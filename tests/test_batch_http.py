@@ -153,7 +153,11 @@ def taken() -> Iterator[None]:
 @pytest.mark.usefixtures("taken")
 def test_where_all_turns_are_taken_the_next_caller_is_told_to_wait_and_others_are_answered() -> None:
     with sent(GOOD) as answer:
-        assert (answer.status_code, answer.get_json()["code"], answer.headers["Retry-After"]) == (503, "too_busy", "1")
+        assert (answer.status_code, answer.get_json()["code"], answer.headers["Retry-After"]) == (
+            503,
+            "batches_busy",
+            "1",
+        )
     alone = app().test_client().post("/v1/calculate", json={"state": "PA", "coverage_month": "2026-08"})
     assert alone.status_code == 200
 

@@ -61,7 +61,6 @@ def test_10_000_rows_good_and_bad_are_answered_as_each_is_alone() -> None:
     reasons = Counter(row["reason"] for row in found)
     assert reasons[None] > 2_000
     assert {"invalid_input", "not_billed", "exception_too_far"} <= reasons.keys()
-    assert {"cutoff_not_daily", "outside_calendar"} <= reasons.keys()
 
 
 def test_a_row_depends_on_no_other_whatever_the_batches() -> None:
@@ -99,6 +98,24 @@ def test_a_column_that_is_not_there_is_as_one_in_which_nothing_is_given(gone: st
     assert plain(whole.select(left)) == plain(without)
     told = set(whole.schema.names) - set(left)
     assert told == {"paid_at": set(accounts.PAID), "as_of": set(), "rules": set()}.get(gone, {gone})
+
+
+@pytest.mark.parametrize(
+    ("rules", "month", "paid_at", "reason"),
+    [
+        (accounts.RULES[14], "2026-08", None, "cutoff_not_daily"),
+        ({"calendar": "JP", "due": {"day": 1, "month_offset": 1}}, "2099-12", None, "outside_calendar"),
+        ({"calendar": "JP"}, "2098-11", "2099-12-31", "outside_calendar"),
+        ({"skip_coverage_months": [8]}, "2026-08", None, "not_billed"),
+        ({"skip_coverage_months": [8]}, "2026-08", "2026-08-01", "invalid_input"),
+    ],
+)
+def test_a_reason_is_the_one_it_has_alone(rules: Any, month: str, paid_at: str | None, reason: str | None) -> None:
+    row: Row = dict.fromkeys(ASKED[1:]) | {"state": "NY", "coverage_month": month, "paid_at": paid_at}
+    row["rules"] = json.dumps(rules)
+    [found] = plain(batch.schedule(table([row]), book(), now=NOW))
+    assert found == alone(book(), row, NOW)
+    assert found["reason"] == reason
 
 
 # As of when

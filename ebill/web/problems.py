@@ -44,6 +44,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.PreconditionMissing: 428,
     errors.StoreUnavailable: 503,
     errors.TooBusy: 503,
+    errors.BatchesBusy: 503,
 }
 """The status of each refusal; one that is not listed has that of its nearest listed ancestor."""
 
