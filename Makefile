@@ -38,6 +38,9 @@ browser: .venv/.test ## the pages in a real browser, which is Debian's chromium
 screenshots: .venv/.test ## take the README's pictures of the pages anew
 	.venv/bin/python -m tests.screenshots
 
+spark: .venv-spark/.made ## the same dates on a local Spark, which needs Java 17 or later
+	PYSPARK_PYTHON=$(CURDIR)/.venv-spark/bin/python SPARK_LOCAL_IP=127.0.0.1 .venv-spark/bin/pytest -n0 tests/test_batch_spark.py $(ARGS)
+
 bench: .venv/.test ## how long things take (ARGS=one_month: a part; ARGS=--keep: keep its ratios)
 	.venv/bin/python -m tests.bench $(ARGS)
 
@@ -48,6 +51,7 @@ lock: $(MADE) ## pin what pyproject.toml asks for (ARGS=--upgrade: anew)
 	$(LOCK) $(ARGS) --group setup --output-file requirements-uv.lock
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
 	$(LOCK) $(ARGS) pyproject.toml --extra test --constraint requirements.lock --output-file requirements-dev.lock
+	$(subst --no-build ,,$(LOCK)) $(ARGS) pyproject.toml --extra test --extra spark --constraint requirements-dev.lock --output-file requirements-spark.lock
 
 $(MADE): requirements-uv.lock
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, as in: make PYTHON=python3.11 run")'
@@ -65,3 +69,10 @@ $(MADE): requirements-uv.lock
 	$(PIP) sync $(HASHED) requirements-dev.lock
 	$(PIP) install $(ITSELF)
 	touch .venv/.run $@
+
+# Apart from the others: Spark is 400 MB, and only built from source, by the setuptools of the same lock.
+.venv-spark/.made: requirements-spark.lock pyproject.toml $(MADE)
+	$(PYTHON) -m venv --clear --without-pip .venv-spark
+	$(PIP) sync --python .venv-spark --quiet --require-hashes --build-constraints requirements-spark.lock requirements-spark.lock
+	$(PIP) install --python .venv-spark --quiet --offline --no-deps --editable .
+	touch $@

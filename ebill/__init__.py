@@ -17,11 +17,12 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `rulebook`   dated layers of rows -> terms of an account in a month, with provenance
 - `reading`    a rule book from TOML text: all of it, or every fault with its line
 - `standing`   where an invoice stands on a day, and what to beware of
+- `paid`       when a payment of an account is received and posts
 - `deadlines`  which dates lie in a span of days
 - `explain`    why a date is what it is
 - `preview`    what a rule change would move
-- `batch`      the same rules over columns
 - `questions`  what can be asked
+- `batch`      the same rules over columns
 - `render`     the formats of an answer
 - `bookfile`   the rule book's file, and the last good one when it changes
 - `store`      what is remembered: tables, transactions, and the few queries
@@ -29,9 +30,10 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `settings`   settings that more than one door reads
 - `sending`    how a message leaves: by mail, or as a signed request
 - `oidc`       what is asked of an identity provider, and what its word is worth
+- `files`      millions of rows from a file to a file
 - `access`     who may see and do what: the one place where it is decided
 - `service`    what people ask, one function each
 - `cli`, `web` the doors
 
-Everything up to `questions` is pure: no file, clock, setting, framework or database. *Today* is an argument.
+Everything up to `batch` is pure: no file, clock, setting, framework or database. *Today* is an argument.
 """

@@ -198,6 +198,10 @@ class Calendar:
         """Tell which days are business days; a day beyond the calendar is not known to be one."""
         return self._knows(days) & self._is_open[self._place(days)]
 
+    def is_closed(self, days: Days) -> Flags:
+        """Tell which days are closed for a reason, as `why_closed` does: beyond the calendar, weekends alone."""
+        return np.where(self._knows(days), ~self.is_open(days), np.isin(weekday_of(days), list(self.weekend)))
+
     def roll(self, days: Days, roll: Roll) -> Days:
         """Move each closed day to an open one.
 

@@ -299,6 +299,15 @@ class TooBusy(Refusal):
         super().__init__("Too many are signing in at this very moment. Please try again in a few seconds.")
 
 
+class BatchesBusy(Refusal):
+    """As many batches are being answered as this process answers at once."""
+
+    code = "batches_busy"
+
+    def __init__(self) -> None:
+        super().__init__("Other batches are being answered at this very moment. Please try again in a few seconds.")
+
+
 class KeyReused(Refusal):
     """An Idempotency-Key came again with another request."""
 
@@ -700,3 +709,55 @@ class TokenAlreadyShown(Refusal):
             f"revoke it (DELETE /v1/tokens/{token_id}) and make another with a new Idempotency-Key."
         )
         self.token_id = token_id
+
+
+class TableRefused(Refusal):
+    """A table whose columns cannot be read as questions at all."""
+
+    code = "table_refused"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"The columns have {count}; nothing was done.", faults)
+
+
+class FileRefused(Refusal):
+    """A file that cannot be read or made."""
+
+    code = "file_refused"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{shown(name)}: {why}.")
+        self.name = name
+
+
+class TooManyRows(Refusal):
+    """A batch of more rows than are taken."""
+
+    code = "too_many_rows"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most:,} rows are taken at once; for more there is the command `ebill batch`.")
+        self.most = most
+
+
+class TooManyRuleSets(Refusal):
+    """A row of a batch whose rules are not checked, since those of so many rows before it are."""
+
+    code = "too_many_rule_sets"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most:,} kinds of accounts (state, product, rules, exceptions) are taken at once.")
+        self.most = most
+
+
+class OtherRelease(Refusal):
+    """A machine has another release of the `holidays` library than the one that asks it."""
+
+    code = "other_release"
+
+    def __init__(self, ours: str, theirs: str) -> None:
+        super().__init__(
+            f"This machine has holidays {shown(theirs)} where {shown(ours)} is asked for: install the same."
+        )
+        self.ours, self.theirs = ours, theirs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, cast
@@ -11,14 +11,31 @@ import numpy as np
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from ebill.dates import LAST_MONTH
-from ebill.errors import InvalidInput
+from ebill.errors import (
+    BelowFloor,
+    CutoffNotDaily,
+    DatesOutOfOrder,
+    ExceptionTooFar,
+    Fault,
+    InvalidInput,
+    NoRuleInForce,
+    NotBilled,
+    OutsideCalendar,
+    Refusal,
+    UnknownCalendar,
+    UnknownState,
+    did_you_mean,
+    pointer,
+)
 from ebill.grammar import Day, Flag, Moment, Month, RulesSchema, Strict, Text, Whole, Word, faults
 from ebill.plainly import Few
+from ebill.rulebook import Life, RuleBook, Scope, entered
 from ebill.rules import Kind, Rule
 from ebill.schedule import FIXED_NAMES, FixedDates
 
 MOST_MONTHS: Final = 120
 """How many coverage months one call may ask for."""
+NOTHING_TO_PAY: Final = "there is no invoice in the months asked for that it could pay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +160,43 @@ _CALCULATION: Final = CalculationSchema()
 _POSTING: Final = PostingSchema()
 
 
-def calculation(body: Any) -> Calculation:
-    """Read a calculation from plain data. Raises InvalidInput with every fault."""
-    return cast(Calculation, _read(_CALCULATION, body))
+def calculation(body: Any, book: RuleBook | None = None) -> Calculation:
+    """Read a calculation from plain data. Raises InvalidInput with every fault; with a book, unknown names too."""
+    try:
+        return cast(Calculation, _read(_CALCULATION, body))
+    except InvalidInput as refusal:
+        given = body if isinstance(body, dict) and book else {}
+        named = {fault.pointer for fault in refusal.faults}
+        unknown = (fault for fault in _unknown_names(cast(RuleBook, book), given) if fault.pointer not in named)
+        raise InvalidInput([*refusal.faults, *unknown]) from None
+
+
+def life(book: RuleBook, question: Calculation) -> Life:
+    """Give the rules and dates that a question is about.
+
+    Raises InvalidInput for names that the rule book does not have, or what `RuleBook.life` raises; `faults` then name
+    the part of the question at fault.
+    """
+    calendar = question.rules.get("calendar")
+    named = {"state": question.state, "product": question.product}
+    if unknown := list(_unknown_names(book, {**named, "rules": {"calendar": calendar and calendar.as_data()}})):
+        raise InvalidInput(unknown)
+    try:
+        return book.life(scope(question))
+    except Refusal as refusal:
+        refusal.faults = (fault(refusal, question),)
+        raise
+
+
+def scope(question: Calculation) -> Scope:
+    """Give the account that a question is about, as far as its dates go."""
+    return Scope(
+        question.state,
+        question.product,
+        entered(question.rules.values(), "client", "given with the question"),
+        question.exceptions,
+        question.last_coverage_month,
+    )
 
 
 def posting_question(query: Any) -> PostingQuestion:
@@ -158,3 +209,51 @@ def _read(schema: Strict, given: Any) -> Any:
         return schema.load(given)
     except ValidationError as error:
         raise InvalidInput(faults(error.messages)) from None
+
+
+def _unknown_names(book: RuleBook, given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find the names in a question that only the rule book can judge; what is no text is somebody else's to find."""
+    state, product, rules = given.get("state"), given.get("product"), given.get("rules")
+    if isinstance(state, str) and state not in book.states:
+        yield Fault("/state", str(UnknownState(state, book.states)))
+    if isinstance(product, str) and product not in book.products:
+        known = ", ".join(sorted(book.products)) or "none"
+        hint = did_you_mean(product, book.products)
+        yield Fault("/product", f"is no configured product{hint}; the configured products are {known}")
+    calendar = rules.get("calendar") if isinstance(rules, dict) else None
+    if isinstance(calendar, str):
+        try:
+            book.calendar(calendar)
+        except UnknownCalendar as refusal:
+            yield Fault("/rules/calendar", str(refusal))
+
+
+def fault(refusal: Refusal, question: Calculation) -> Fault:
+    """Say which part of the question a refusal is about."""
+    month_at = pointer("coverage_month" if question.single else "from")
+    match refusal:
+        case ExceptionTooFar():
+            place = _exception_at(question, refusal.coverage_month, refusal.name)
+        case NotBilled():
+            place = _exception_at(question, refusal.coverage_month)
+        case DatesOutOfOrder():
+            place = _exception_at(question, refusal.coverage_month) or pointer("rules")
+        case BelowFloor():
+            place = _exception_at(question, refusal.coverage_month, "grace_end_date") or pointer("rules", "grace")
+        case CutoffNotDaily():
+            place = (
+                pointer("rules", "posting", "cutoff") if "posting" in question.rules else pointer("rules", "timezone")
+            )
+        case OutsideCalendar() | NoRuleInForce():
+            place = month_at
+        case _:
+            place = ""
+    return Fault(place, str(refusal))
+
+
+def _exception_at(question: Calculation, month: str, name: str | None = None) -> str:
+    """Give the place of the exception for a month, or of the date it fixes; "" where there is none."""
+    for index, fixed in enumerate(question.exceptions):
+        if str(fixed.coverage_month) == month and (name is None or getattr(fixed, name) is not None):
+            return pointer("exceptions", index, *(() if name is None else (name,)))
+    return ""

@@ -9,7 +9,7 @@ layer's own says *inherited*, it is as if the layer had none: the layers below a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -190,6 +190,30 @@ class Life:
         """Give the rows in force for a row, and their terms."""
         stretch = bisect_right(self._begins, row) - 1
         return self.timeline.stretches[stretch], self.timeline.spans[stretch].terms
+
+    def stretches(self, rows: slice) -> Iterator[tuple[InForce, slice]]:
+        """Give the rows in force for a slice of rows, and for which of them, counted from its beginning."""
+        begins = [max(begin, rows.start) for begin in self._begins]
+        for stretch, begin, end in zip(self.timeline.stretches, begins, [*begins[1:], rows.stop], strict=True):
+            if begin < min(end, rows.stop):
+                yield stretch, slice(begin - rows.start, min(end, rows.stop) - rows.start)
+
+    def why_not_billed(self, row: int, first: str | None = None, last: str | None = None) -> str | None:
+        """Say why a row has no invoice; None where that is billed elsewhere.
+
+        `first` and `last` are the account's own coverage months, where that matters: those between them that its life
+        does not begin with were billed elsewhere.
+        """
+        month, begins, ends = self.month(row), self.first_coverage_month, self.last_coverage_month
+        first = first if first or begins is None else str(begins)
+        last = last if last or ends is None else str(ends)
+        if first is not None and month < first:
+            return f"before the first coverage month, {first}"
+        if last is not None and month > last:
+            return f"after the last coverage month, {last}"
+        if begins is not None and month < str(begins):
+            return None
+        return str(self.at(row)[0].rows["skip_coverage_months"].rule)
 
     def columns(self, rows: slice) -> dict[DateName, list[date]]:
         """Give the dates of a slice of rows as lists, None where there is no next generation."""

@@ -120,5 +120,37 @@ def warnings(life: Life, rows: slice, columns: Mapping[DateName, Sequence[date]]
     return found
 
 
+def warned(life: Life, rows: slice) -> npt.NDArray[np.uint8]:
+    """Give the same as numbers, shape (rows,): bit n is set where `WARNINGS[n]` is to be told.
+
+    Rows of which some date is not known mean nothing.
+    """
+    dates = life.schedule
+    days = {name: trail.days[rows] for name, trail in dates.trails.items()}
+    due, grace_end, following = days["due_date"], days["grace_end_date"], days["next_generation_date"]
+    recommended, safe = days["recommended_pay_by_date"], days["safe_pay_by_date"]
+    next_due, has_next = dates.next_due[rows], ~np.isnat(following)
+    closed = np.zeros((2, len(due)), bool)
+    assumed = np.zeros(len(due), bool)
+    for stretch, part in life.stretches(rows):
+        calendar = life.timeline.terms(stretch.first).calendar
+        closed[:, part] = calendar.is_closed(np.stack([recommended[part], due[part]]))
+        assumed[part] = bool(stretch.assumed)
+    fixed = np.isin(np.arange(rows.start, rows.stop), list(dates.fixed))
+    told: Mapping[WarningCode, Any] = {
+        "recommended_may_not_post_in_time": has_next & (recommended > safe),
+        "recommended_not_business_day": has_next & closed[0],
+        "due_not_business_day": closed[1],
+        "grace_runs_past_next_due": grace_end > next_due,
+        "assumed_rule": assumed,
+        "exception_applied": fixed,
+        "floor_applied": dates.moved_by("floor", "grace_end_date")[rows],
+    }
+    bits = np.zeros(len(due), np.uint8)
+    for bit, code in enumerate(WARNINGS):
+        bits |= told[code].astype(np.uint8) << np.uint8(bit)
+    return bits
+
+
 def _warn(code: WarningCode, detail: str) -> Warned:
     return {"code": code, "detail": detail}

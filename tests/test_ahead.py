@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from ebill.paid import today
 from ebill.reading import read
 from ebill.rulebook import Scope
-from ebill.service.invoices import today, today_ends
+from ebill.service.invoices import today_ends
 from ebill.store import clients, glance, payments, people
 from ebill.store.audit import By
 from ebill.store.clients import Account, RuleEntry

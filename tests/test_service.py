@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ebill import service
+from ebill import questions, service
 from ebill.errors import (
     BelowFloor,
     CutoffNotDaily,
@@ -22,12 +22,12 @@ from ebill.errors import (
     Refusal,
     UnknownState,
 )
+from ebill.paid import today
 from ebill.questions import Calculation, PostingQuestion, calculation, posting_question
 from ebill.rulebook import RuleBook, Scope
 from ebill.rules import CalendarName, GraceDays
 from ebill.schedule import DATE_NAMES
-from ebill.service import calculator
-from ebill.service.invoices import DRAWN_MOST, invoices, not_billed, today
+from ebill.service.invoices import DRAWN_MOST, invoices, not_billed
 from tests import oracle
 from tests.books import NOW, TEXT, ask, book, edited, entered, invoice, month, row, section, small
 from tests.strategies import DEFAULTS, day
@@ -513,7 +513,7 @@ def test_a_month_before_the_first_rule_is_refused(months: dict[str, Any], place:
 
 
 def test_a_refusal_about_no_part_of_a_question_is_about_the_whole() -> None:
-    assert calculator._fault(Refusal("No."), calculation({"state": "PA", "coverage_month": "2026-08"})) == (
+    assert questions.fault(Refusal("No."), calculation({"state": "PA", "coverage_month": "2026-08"})) == (
         Fault("", "No.")
     )
 

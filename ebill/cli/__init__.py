@@ -6,6 +6,7 @@ called: the dates come without loading a web server.
 
 - `dates`    `schedule`, `posting`
 - `books`    `check`, `diff`
+- `batch`    `batch`
 - `serving`  `serve`
 - `listed`   `deadlines`
 - `reminders`  `remind`
@@ -28,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "posting": ("dates", "posting"),
     "check": ("books", "check"),
     "diff": ("books", "diff"),
+    "batch": ("batch", "batch"),
     "serve": ("serving", "serve"),
     "import": ("stored", "import_"),
     "export": ("stored", "export"),

@@ -15,12 +15,12 @@ from ebill.schedule import DATE_NAMES
 
 PIECE: Final = 1000
 """Rows written together."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def cell(value: object) -> object:
     """Put a `'` before text that a spreadsheet would take for a formula; dates and numbers stay as they are."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
         return f"'{value}"
     return value
 

@@ -177,6 +177,17 @@ def scope_of(key: Key) -> Scope:
     return bare(scope(Dossier(client, (account,), tuple(rules), tuple(exceptions)), account))
 
 
+def bounds(key: Key) -> tuple[str | None, str | None, str | None]:
+    """Give the first and the last coverage month of accounts, and since when they are billed here; None for none."""
+    of_client, here, own = (
+        _settings(key.settings[:_OF_CLIENT]),
+        key.settings[_OF_CLIENT],
+        key.settings[_OF_CLIENT + 1 :],
+    )
+    first, last = (_settings(own)[name] or of_client[name] for name in ("first_coverage_month", "last_coverage_month"))
+    return first, last, here
+
+
 def stretch_of(book: RuleBook, key: Key, first: date, last: date) -> Stretch | Refusal:
     """Give the dates of accounts in the years around a span, or why there are none; kept for the next who asks."""
     asked = key, first.year - YEARS_BACK, last.year + YEARS_AHEAD

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from ebill import questions
-from ebill.errors import (
-    BelowFloor,
-    CutoffNotDaily,
-    DatesOutOfOrder,
-    ExceptionTooFar,
-    Fault,
-    InvalidInput,
-    NoRuleInForce,
-    NotBilled,
-    OutsideCalendar,
-    Refusal,
-    UnknownCalendar,
-    UnknownState,
-    did_you_mean,
-    pointer,
-)
+from ebill.errors import Fault, InvalidInput, Refusal, UnknownState
 from ebill.explain import Explanation
+from ebill.paid import today
 from ebill.questions import Calculation, PostingQuestion
-from ebill.rulebook import Layer, Row, RuleBook, Scope, entered, in_force
+from ebill.rulebook import Layer, Row, RuleBook, Scope, in_force
 from ebill.rules import Kind
-from ebill.service.invoices import Invoice, NotBilledMonth, Version, invoices, not_billed, today, versions, zone_name
+from ebill.service.invoices import Invoice, NotBilledMonth, Version, invoices, not_billed, versions, zone_name
 from ebill.service.posted import Payment, Posted, payment, posted
 
 
@@ -101,14 +86,7 @@ class State(Configured):
 
 def answer(book: RuleBook, body: Any, now: datetime) -> Answer:
     """Answer a calculation as it is sent: plain data, read strictly. Raises as `calculate`, every fault at once."""
-    try:
-        question = questions.calculation(body)
-    except InvalidInput as refusal:
-        given = body if isinstance(body, dict) else {}
-        named = {fault.pointer for fault in refusal.faults}
-        unknown = (fault for fault in _unknown_names(book, given) if fault.pointer not in named)
-        raise InvalidInput([*refusal.faults, *unknown]) from None
-    return calculate(book, question, now)
+    return calculate(book, questions.calculation(body, book), now)
 
 
 def calculate(book: RuleBook, question: Calculation, now: datetime) -> Answer:
@@ -117,22 +95,11 @@ def calculate(book: RuleBook, question: Calculation, now: datetime) -> Answer:
     Raises InvalidInput with every fault, or one of the refusals of `RuleBook.life` and `Life.rows`, whose `faults`
     then name the part of the question at fault.
     """
-    calendar = question.rules.get("calendar")
-    named = {"state": question.state, "product": question.product}
-    if unknown := list(_unknown_names(book, {**named, "rules": {"calendar": calendar and calendar.as_data()}})):
-        raise InvalidInput(unknown)
-    scope = Scope(
-        question.state,
-        question.product,
-        entered(question.rules.values(), "client", "given with the question"),
-        question.exceptions,
-        question.last_coverage_month,
-    )
+    life = questions.life(book, question)
     try:
-        life = book.life(scope)
         rows = life.rows(question.first, question.count)
     except Refusal as refusal:
-        refusal.faults = (_fault(refusal, question),)
+        refusal.faults = (questions.fault(refusal, question),)
         raise
 
     as_of = question.as_of or today(life.timeline, now)
@@ -149,7 +116,7 @@ def calculate(book: RuleBook, question: Calculation, now: datetime) -> Answer:
         found["not_billed"] = not_billed(life, rows)
     if question.paid_at is not None:
         if not found["invoices"]:
-            raise InvalidInput([Fault("/paid_at", "there is no invoice in the months asked for that it could pay")])
+            raise InvalidInput([Fault("/paid_at", questions.NOTHING_TO_PAY)])
         _, found["payment"], explanation = payment(life.timeline, question.paid_at, found["invoices"][0])
         if question.explain:
             found["payment"]["explanation"] = explanation
@@ -213,51 +180,3 @@ def as_rule_row(row: Row) -> RuleRow:
         "cite": row.cite,
         "assumed": row.assumed,
     }
-
-
-def _unknown_names(book: RuleBook, given: Mapping[str, Any]) -> Iterator[Fault]:
-    """Find the names in a question that only the rule book can judge; what is no text is somebody else's to find."""
-    state, product, rules = given.get("state"), given.get("product"), given.get("rules")
-    if isinstance(state, str) and state not in book.states:
-        yield Fault("/state", str(UnknownState(state, book.states)))
-    if isinstance(product, str) and product not in book.products:
-        known = ", ".join(sorted(book.products)) or "none"
-        hint = did_you_mean(product, book.products)
-        yield Fault("/product", f"is no configured product{hint}; the configured products are {known}")
-    calendar = rules.get("calendar") if isinstance(rules, dict) else None
-    if isinstance(calendar, str):
-        try:
-            book.calendar(calendar)
-        except UnknownCalendar as refusal:
-            yield Fault("/rules/calendar", str(refusal))
-
-
-def _fault(refusal: Refusal, question: Calculation) -> Fault:
-    """Say which part of the question a refusal is about."""
-    month_at = pointer("coverage_month" if question.single else "from")
-    match refusal:
-        case ExceptionTooFar():
-            place = _exception_at(question, refusal.coverage_month, refusal.name)
-        case NotBilled():
-            place = _exception_at(question, refusal.coverage_month)
-        case DatesOutOfOrder():
-            place = _exception_at(question, refusal.coverage_month) or pointer("rules")
-        case BelowFloor():
-            place = _exception_at(question, refusal.coverage_month, "grace_end_date") or pointer("rules", "grace")
-        case CutoffNotDaily():
-            place = (
-                pointer("rules", "posting", "cutoff") if "posting" in question.rules else pointer("rules", "timezone")
-            )
-        case OutsideCalendar() | NoRuleInForce():
-            place = month_at
-        case _:
-            place = ""
-    return Fault(place, str(refusal))
-
-
-def _exception_at(question: Calculation, month: str, name: str | None = None) -> str:
-    """Give the place of the exception for a month, or of the date it fixes; "" where there is none."""
-    for index, fixed in enumerate(question.exceptions):
-        if str(fixed.coverage_month) == month and (name is None or getattr(fixed, name) is not None):
-            return pointer("exceptions", index, *(() if name is None else (name,)))
-    return ""

@@ -16,10 +16,10 @@ import numpy as np
 
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTH, MONTHS, NO_DAY, Days, Flags, as_date, as_days
 from ebill.errors import Fault, MovesGeneratedInvoice, NotBilled, Refusal
+from ebill.paid import today
 from ebill.questions import MOST_MONTHS
 from ebill.rulebook import Life, RuleBook
 from ebill.schedule import DATE_NAMES, FIXED_NAMES, DateName
-from ebill.service.invoices import today
 from ebill.service.scopes import scope
 from ebill.store.clients import Account, Dossier
 

@@ -34,6 +34,7 @@ from ebill.errors import (
     UnknownState,
     did_you_mean,
 )
+from ebill.paid import today
 from ebill.rulebook import Life, RuleBook
 from ebill.rules import CalendarName
 from ebill.service import forms
@@ -47,7 +48,7 @@ from ebill.service.changes import (
     refuse_unknown,
     span_around,
 )
-from ebill.service.invoices import invoices, not_billed, today, today_ends, versions, zone_name
+from ebill.service.invoices import invoices, not_billed, today_ends, versions, zone_name
 from ebill.service.posted import mark_paid
 from ebill.service.scopes import rule, scope
 from ebill.store import clients as kept

@@ -27,14 +27,14 @@ from ebill.dates import DAY, FIRST_DAY, LAST_DAY, MONTHS, Days, as_date, as_days
 from ebill.deadlines import DUE, GENERATION, GRACE_END, KINDS, Dated, Kind, Stretch, refusals
 from ebill.deadlines import deadlines as dated
 from ebill.errors import Fault, InvalidInput, PaymentOutsideCalendar, Refusal
+from ebill.paid import today, window
 from ebill.posting import latest_in_time
 from ebill.rulebook import RuleBook, in_force
 from ebill.rules import Timezone
 from ebill.service import alike, listing
 from ebill.service.alike import MONTH_NUMBERS, Accounts, IncompleteAccounts, Indexes, Key
 from ebill.service.clients import refuse_unconfigured
-from ebill.service.invoices import today, versions
-from ebill.service.posted import window
+from ebill.service.invoices import versions
 from ebill.standing import STANDINGS, Standing, standing
 from ebill.store import many
 from ebill.store.many import Whose

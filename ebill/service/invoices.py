@@ -99,34 +99,16 @@ def _explained(life: Life, row: int) -> dict[DateName, Explanation | None]:
 
 
 def not_billed(life: Life, rows: slice, first: str | None = None, last: str | None = None) -> list[NotBilledMonth]:
-    """Give the months of a slice of rows that have no invoice, and why.
+    """Give the months of a slice of rows that have no invoice, and why; those billed elsewhere are left out.
 
-    `first` and `last` are the account's own, where that matters: months between them that its life does not begin with
-    were billed elsewhere, and are left out.
+    `first` and `last` are the account's own: see `Life.why_not_billed`.
     """
-    begins, ends = life.first_coverage_month, life.last_coverage_month
-    first = first if first or begins is None else str(begins)
-    last = last if last or ends is None else str(ends)
     found: list[NotBilledMonth] = []
     for row in range(rows.start, rows.stop):
-        if life.schedule.billed[row]:
-            continue
-        month = life.month(row)
-        if first is not None and month < first:
-            reason = f"before the first coverage month, {first}"
-        elif last is not None and month > last:
-            reason = f"after the last coverage month, {last}"
-        elif begins is not None and month < str(begins):
-            continue
-        else:
-            reason = str(life.at(row)[0].rows["skip_coverage_months"].rule)
-        found.append({"coverage_month": month, "reason": reason})
+        reason = None if life.schedule.billed[row] else life.why_not_billed(row, first, last)
+        if reason is not None:
+            found.append({"coverage_month": life.month(row), "reason": reason})
     return found
-
-
-def today(timeline: Timeline, now: datetime) -> date:
-    """Give the date of an instant in the account's zone."""
-    return now.astimezone(ZoneInfo(timeline.on(now).rule("timezone").name)).date()
 
 
 def today_ends(timeline: Timeline, now: datetime) -> datetime:

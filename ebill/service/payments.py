@@ -30,11 +30,12 @@ from ebill.errors import (
     Refusal,
 )
 from ebill.grammar import Day, Flag, Moment, Month, Strict, Text, faults
+from ebill.paid import Window, today, window, zone_of
 from ebill.rulebook import Life, RuleBook
 from ebill.service.clients import ELSEWHERE
 from ebill.service.forms import Id
-from ebill.service.invoices import Invoice, invoices, not_billed, today, versions
-from ebill.service.posted import Window, payment, stands, window, zone_of
+from ebill.service.invoices import Invoice, invoices, not_billed, versions
+from ebill.service.posted import payment, stands
 from ebill.service.scopes import scope
 from ebill.standing import Standing
 from ebill.store import clients as kept_clients

@@ -2,6 +2,7 @@
 
 - `routes`      how a route is declared
 - `api`         the calculator's routes, open to anybody
+- `batches`     the same for many rows at once
 - `clients`, `payments`, `deadlines`, `people`  the routes that ask who is there
 - `feeds`       calendar feeds, which are read by whoever knows their address
 - `reminders`   what one is reminded of, and where that goes
@@ -37,6 +38,7 @@ from ebill.store.engine import Store
 from ebill.web import (
     ahead,
     api,
+    batches,
     clients,
     deadlines,
     docs,
@@ -50,7 +52,7 @@ from ebill.web import (
     reminders,
 )
 from ebill.web.fence import Fence, log
-from ebill.web.routes import Asked, Route
+from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady, quarter
 
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 ROUTES: Final[Sequence[Route]] = (
     *api.ROUTES,
+    *batches.ROUTES,
     *clients.ROUTES,
     *payments.ROUTES,
     *deadlines.ROUTES,
@@ -103,6 +106,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
         around: Callable[..., Response]
         if route.by_secret:
             around = partial(route.view, signed)
+        elif route.body is Ndjson:
+            around = _streaming(route, file)
         elif route.steady:
             answer = _public(route, file) if route.is_public else signed.steadily(route)
             doors.append(ahead.door(route, answer))
@@ -186,6 +191,18 @@ def _behind(answer: ahead.Answer) -> Callable[..., Response]:
         return Response(body, status, [*headers])
 
     return view
+
+
+def _streaming(route: Route, file: bookfile.BookFile) -> Callable[..., Response]:
+    """Put around a public view that answers line by line what goes around the others."""
+
+    def answer(**path: str) -> Response:
+        environ = request.environ
+        reading.refuse_unknown(reading.query(environ), ())
+        asked = Asked(file.book, datetime.now(UTC), {}, reading.ndjson_body(environ), path)
+        return Response(route.view(asked), content_type="application/x-ndjson")
+
+    return answer
 
 
 __all__ = ["create_app"]

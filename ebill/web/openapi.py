@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -28,7 +29,7 @@ from ebill import grammar, rules, sending
 from ebill.service import forms, reminders
 from ebill.web import queries
 from ebill.web.problems import status_of
-from ebill.web.routes import Csv, Ics, Route
+from ebill.web.routes import Csv, Ics, Ndjson, Route
 
 DAY: Final = {"type": "string", "format": "date", "examples": ["2026-08-01"]}
 MOMENT: Final = {
@@ -36,7 +37,7 @@ MOMENT: Final = {
     "pattern": grammar.MOMENT_PATTERN,
     "examples": ["2026-07-02", "2026-07-02T16:00", "2026-07-02T16:00:00-04:00"],
 }
-TEXTS: Final[Mapping[Any, str]] = {Csv: "text/csv", Ics: "text/calendar"}
+TEXTS: Final[Mapping[Any, str]] = {Csv: "text/csv", Ics: "text/calendar", Ndjson: "application/x-ndjson"}
 EVERYWHERE: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
 """What any address may answer, with its code."""
 ETAG: Final = {"description": "The version, for If-Match", "schema": {"type": "string"}, "example": '"3"'}
@@ -113,14 +114,21 @@ def _operation(route: Route, answers: dict[str, Any]) -> dict[str, Any]:
         parameters.append({"in": "query", "schema": route.query})
     if parameters:
         operation["parameters"] = parameters
-    if route.body is Csv:
+    if route.body in TEXTS:
         content: dict[str, Any] = {"schema": {"type": "string"}, "examples": {"works": {"value": route.example}}}
-        operation["requestBody"] = {"required": True, "content": {"text/csv": content}}
+        operation["requestBody"] = {"required": True, "content": {TEXTS[route.body]: content}}
+        if route.body is Ndjson:
+            content = {"schema": {"type": "array", "items": {"type": "object"}}, "examples": _listed(route.example)}
+            operation["requestBody"]["content"]["application/json"] = content
     elif route.body:
         shown = {"works": route.example, **route.also}
         content = {"schema": route.body, "examples": {name: {"value": value} for name, value in shown.items()}}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
+
+
+def _listed(lines: str) -> dict[str, Any]:
+    return {"works": {"value": [json.loads(line) for line in lines.splitlines()]}}
 
 
 def _headers(route: Route) -> list[str]:
@@ -239,6 +247,7 @@ _PLAIN: Final[Mapping[Any, dict[str, Any]]] = {
     type(None): {"type": "null"},
     Any: {},
     Csv: {"type": "string"},
+    Ndjson: {"type": "string"},
     Ics: {"type": "string"},
     None: {},
 }

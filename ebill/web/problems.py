@@ -39,10 +39,12 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Stale: 412,
     errors.PreviewOutdated: 412,
     errors.TooLarge: 413,
+    errors.TooManyRows: 413,
     errors.UnsupportedMediaType: 415,
     errors.PreconditionMissing: 428,
     errors.StoreUnavailable: 503,
     errors.TooBusy: 503,
+    errors.BatchesBusy: 503,
 }
 """The status of each refusal; one that is not listed has that of its nearest listed ancestor."""
 

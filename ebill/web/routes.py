@@ -32,18 +32,25 @@ class Csv:
     """Text in CSV, where a route takes or gives that instead of JSON."""
 
 
+class Ndjson:
+    """JSON line by line, each an object, where a route takes or gives that instead of one document."""
+
+
 class Ics:
     """A calendar as RFC 5545 writes it, where a route gives that instead of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as a public view sees it, with the rule book and the instant to answer by; `body` as it came."""
+    """A request as a public view sees it, with the rule book and the instant to answer by.
+
+    `body` is as it came, or a file of a body in NDJSON, which is the view's to close.
+    """
 
     book: RuleBook
     now: datetime
     query: Mapping[str, str]
-    body: bytes
+    body: Any
     path: Mapping[str, str]
 
 
@@ -122,7 +129,7 @@ class Route:
     gives: Any
     also_gives: tuple[type[Csv | Ics], ...] = ()
     query: type[Schema] | None = None
-    body: type[Schema | Csv] | None = None
+    body: type[Schema | Csv | Ndjson] | None = None
     example: Any = None
     also: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)

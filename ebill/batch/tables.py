@@ -1,0 +1,611 @@
+"""Tables of questions to tables of dates, as Arrow has them: a row is a bill account's coverage month.
+
+A table asks with these columns, of which `state` and `coverage_month` must be there:
+
+- `client_id`, `account_id`   whose row it is: any text; given back as it came
+- `state`, `product`          codes of the rule book
+- `coverage_month`            text `YYYY-MM`, or a date, which must be the 1st
+- `last_coverage_month`       the same: the last month that is billed
+- `rules`, `exceptions`       text: JSON as `POST /v1/calculate` takes it
+- `as_of`                     the day on which the invoice stands so: a date, or text `YYYY-MM-DD`
+- `paid_at`                   a date, a timestamp (with a time zone an instant, without one local), or text as the API
+                              takes it
+
+The answer has a row for each row, in the same order: what is in `ANSWERED`. Null is "not given". A row that cannot be
+answered has none of the dates but a `reason`, a stable code, and a `detail`, the sentence or sentences for people; it
+stops no other. Dates are date32, words are dictionaries of text; `warnings` are codes parted by spaces.
+
+Needs pyarrow, which is imported when it is first used: it takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ebill import questions, strictjson
+from ebill.batch import moments
+from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
+from ebill.batch.moments import BAD, GOOD, Moments, Posted
+from ebill.dates import FIRST_MONTH, MONTH, as_month
+from ebill.errors import (
+    Fault,
+    InvalidInput,
+    MalformedJson,
+    Refusal,
+    TableRefused,
+    TooManyRuleSets,
+    did_you_mean,
+    pointer,
+)
+from ebill.paid import window
+from ebill.posting import Reflected, Timeliness
+from ebill.rulebook import Life, RuleBook
+from ebill.schedule import DATE_NAMES
+from ebill.standing import STANDINGS, WARNINGS, standing
+
+Kind = tuple[str | None, ...]
+
+IDS: Final = ("client_id", "account_id")
+KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
+"""The columns that make accounts alike."""
+ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
+NEEDED: Final = ("state", "coverage_month")
+ECHOED: Final = (*IDS, "state", "product", "coverage_month")
+"""The columns that are given back, where they are there."""
+PAID: Final = ("received_date", "posts_from_date", "posts_by_date", "timeliness", "reflected_on_next_invoice")
+"""What is told of a payment, where there is a column `paid_at`."""
+ANSWERED: Final = (*ECHOED, *DATE_NAMES, "as_of", "standing", "warnings", *PAID, "reason", "detail")
+BATCH: Final = 1 << 16
+"""Rows that are answered together."""
+TIMELINESS: Final[tuple[Timeliness, ...]] = ("on_time", "in_grace", "late")
+REFLECTED: Final[tuple[Reflected, ...]] = ("yes", "maybe", "no")
+WARNED: Final = tuple(
+    " ".join(code for bit, code in enumerate(WARNINGS) if mask >> bit & 1) for mask in range(1 << len(WARNINGS))
+)
+"""How warnings are written, by their number."""
+REASONS_MOST: Final = 10_000
+"""Reasons that are kept for the next row that is wrong alike."""
+JSON: Final = ("rules", "exceptions")
+JSON_MOST: Final = 256_000
+"""Characters of rules or exceptions."""
+_NO_WORD: Final = -1
+_NEVER: Final = np.iinfo(np.int32).max
+_NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
+
+
+class Reason(NamedTuple):
+    """Why a row has no dates: the code of the refusal, and its sentences."""
+
+    code: str
+    detail: str
+
+
+Unread = Reason | Mapping[str, Any]
+
+
+class Answered(NamedTuple):
+    """Rows and what is known of each, not yet written as anything.
+
+    `asked` are the columns given back, `entries` and `numbers` say which dates and warnings each row has. `as_of` is
+    None where every row has that of its entry; `standing`, `timeliness` and `reflected` are indexes into the words,
+    below 0 for none; with payments that are `recorded` it is not the entry alone that says where an invoice stands.
+    `reason` is None where every row has dates, else an index into `reasons`, below 0 for none.
+    """
+
+    asked: Any
+    entries: Entries
+    numbers: Numbers
+    as_of: Numbers | None
+    standing: Numbers
+    posted: Posted | None
+    timeliness: Numbers | None
+    reflected: Numbers | None
+    recorded: bool
+    reason: Numbers | None
+    reasons: Sequence[Reason]
+
+    @property
+    def refused(self) -> int:
+        """How many rows have no dates."""
+        return 0 if self.reason is None else int((self.reason >= 0).sum())
+
+    def record_batch(self) -> Any:
+        """Give them as an Arrow record batch, whose schema is that of `schema`."""
+        pa = _arrow()
+        rows, entries, numbers = len(self.numbers), self.entries, self.numbers
+        columns = {name: self.asked.column(name) for name in ECHOED if name in self.asked.schema.names}
+        columns["coverage_month"] = _month_column(columns["coverage_month"])
+        columns |= {name: _dates(np.take(entries.column(name), numbers)) for name in DATE_NAMES}
+        as_of = np.take(entries.today, numbers) if self.as_of is None else self.as_of
+        warned = np.take(entries.warned, numbers).astype(np.int8)
+        if self.reason is not None:
+            as_of, warned = np.where(self.reason >= 0, NONE, as_of), np.where(self.reason >= 0, _NO_WORD, warned)
+        columns["as_of"] = _dates(as_of)
+        columns["standing"] = _words(self.standing, STANDINGS)
+        columns["warnings"] = _words(warned, WARNED)
+        if "paid_at" in self.asked.schema.names:
+            columns |= self._paid()
+        for place, name in enumerate(("reason", "detail")):
+            if self.reason is None:
+                columns[name] = pa.nulls(rows, pa.string())
+            else:
+                texts = pa.array([reason[place] for reason in self.reasons], pa.string())
+                columns[name] = texts.take(pa.array(self.reason, mask=self.reason < 0))
+        return pa.record_batch(list(columns.values()), names=list(columns))
+
+    def _paid(self) -> dict[str, Any]:
+        rows = len(self.numbers)
+        days = (np.full(rows, NONE, np.int32),) * 3 if self.posted is None else self.posted[1:]
+        no_words = np.full(rows, _NO_WORD, np.int8)
+        return {
+            **{name: _dates(column) for name, column in zip(PAID, days, strict=False)},
+            PAID[3]: _words(no_words if self.timeliness is None else self.timeliness, TIMELINESS),
+            PAID[4]: _words(no_words if self.reflected is None else self.reflected, REFLECTED),
+        }
+
+
+class Batches:
+    """Answers batch after batch, and remembers what is alike; several threads may ask at once.
+
+    Invoices stand as of `as_of`, or today in the account's zone where `now` (aware) is given; a row's own `as_of` comes
+    before both. With none of them an invoice stands nowhere: no clock is read here. Where `most_kinds` of accounts are
+    taken, rows of any more are refused.
+    """
+
+    def __init__(
+        self, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None, most_kinds: int | None = None
+    ) -> None:
+        self.book, self._most_kinds = book, most_kinds
+        self._fresh = partial(Laid, as_of, now)
+        self._laid = self._fresh()
+        self._months: dict[str | None, int] = {}
+        self._reasons: dict[Any, Reason] = {}
+
+    def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
+        """Answer the rows of an Arrow record batch. Raises TableRefused where its columns are no questions.
+
+        `unread` are rows, by their place, that could not be put into columns: why, or what they say.
+        """
+        asked = readable(batch)
+        if self._laid.is_full:
+            self._laid = self._fresh()
+        laid, names = self._laid, asked.schema.names
+        kinds = self._kinds(laid, asked)
+        if self._most_kinds is not None and kinds.max(initial=0) >= self._most_kinds:
+            refusal = TooManyRuleSets(self._most_kinds)
+            beyond = np.flatnonzero(kinds >= self._most_kinds).tolist()
+            unread = {**unread, **dict.fromkeys(beyond, Reason(refusal.code, str(refusal)))}
+            kinds = np.where(kinds < self._most_kinds, kinds, 0)
+        months = self._month_numbers(asked.column("coverage_month"))
+        entries, numbers = laid.numbers(kinds, months)
+        wrong = ~np.take(entries.usable, numbers)
+        wrong[list(unread)] = True
+        as_of = None
+        if "as_of" in names and asked.column("as_of").null_count < asked.num_rows:
+            as_of, bad = _days(asked.column("as_of"))
+            as_of = np.where(as_of == NONE, np.take(entries.today, numbers), as_of)
+            wrong |= bad
+        paid = None
+        if "paid_at" in names and asked.column("paid_at").null_count < asked.num_rows:
+            given = _moments(asked.column("paid_at"))
+            paid = posted(given, kinds, laid)
+            wrong |= (given.told == BAD) | ((given.told == GOOD) & (paid.posts_by == NONE))
+        return answered(asked, entries, numbers, wrong, as_of, paid, partial(self._why, asked, unread))
+
+    def _kinds(self, laid: Laid, asked: Any) -> Numbers:
+        """Give the number of each row's kind: texts that are alike are read once."""
+        coded = [(name, *_codes(asked.column(name))) for name in KIND if name in asked.schema.names]
+        key, sizes = np.zeros(asked.num_rows, np.int64), []
+        for _, codes, texts in coded:
+            key = key * len(texts) + codes
+            sizes.append(len(texts))
+        distinct, where = _distinct(key, int(np.prod([float(size) for size in sizes])))
+        kinds = np.empty(len(distinct), np.int64)
+        for place, number in enumerate(distinct.tolist()):
+            told: dict[str, str | None] = {}
+            for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
+                number, code = divmod(number, size)  # noqa: PLW2901  # a number in digits of several bases
+                told[name] = texts[code]
+            kind = tuple(told.get(name) for name in KIND)
+            kinds[place] = laid.kind(kind, partial(self._life, kind))
+        return np.take(kinds, where)
+
+    def _life(self, kind: Kind) -> Life:
+        """Give the dates of a kind. Raises what keeps all its rows from having any."""
+        question = self._read({**dict(zip(KIND, kind, strict=True)), "coverage_month": str(FIRST_MONTH)})
+        return questions.life(self.book, question)
+
+    def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
+        """Read a row as the calculator reads what it is asked, every fault at once."""
+        body: dict[str, Any] = {}
+        found = list(strange)
+        for name, value in row.items():
+            if value is None:
+                continue
+            try:
+                body[name] = _json(value) if name in JSON and isinstance(value, str) else value
+            except MalformedJson as refusal:
+                found.append(Fault(pointer(name), str(refusal)))
+        question = None
+        try:
+            question = questions.calculation(body, self.book)
+        except InvalidInput as refusal:
+            found += refusal.faults
+        if found or question is None:
+            raise InvalidInput(found)
+        return question
+
+    def _month_numbers(self, column: Any) -> Numbers:
+        """Give the number of each coverage month; below 0 where it is none that is supported."""
+        pa = _arrow()
+        if pa.types.is_date32(column.type):
+            days = column.cast(pa.int32()).fill_null(NONE).to_numpy().astype("datetime64[D]")
+            months = days.astype(MONTH)
+            return np.where(months.astype(days.dtype) == days, (months - FIRST_MONTH).astype(np.int64), -1)
+        codes, texts = _codes(column)
+        return np.take(np.array([self._month_number(text) for text in texts], np.int64), codes)
+
+    def _month_number(self, text: str | None) -> int:
+        number = self._months.get(text)
+        if number is None:
+            try:
+                number = -1 if text is None else int((as_month(text) - FIRST_MONTH).astype(int))
+            except ValueError:
+                number = -1
+            if len(self._months) <= SUPPORTED:
+                self._months[text] = number
+        return number
+
+    def _why(
+        self, asked: Any, unread: Mapping[int, Unread], wrong: npt.NDArray[np.intp]
+    ) -> tuple[Numbers, Sequence[Reason]]:
+        """Say why rows have no dates, as the calculator says it of one; what is alike is asked once."""
+        names = [name for name in asked.schema.names if name not in IDS]
+        rows = asked.select(names).take(_arrow().array(wrong))
+        columns = [_texts(rows.column(name), is_month=name.endswith("_month")) for name in names]
+        reason = np.full(asked.num_rows, _NO_WORD, np.int32)
+        found: dict[Reason, int] = {}
+        for place, key in zip(wrong.tolist(), zip(*columns, strict=True), strict=True):
+            if place in unread:
+                why = unread[place]
+                told = why if isinstance(why, Reason) else self._reason(why)
+                reason[place] = found.setdefault(told, len(found))
+                continue
+            if (*names, *key) not in self._reasons:
+                if len(self._reasons) >= REASONS_MOST:
+                    self._reasons = {}
+                self._reasons[*names, *key] = self._reason(dict(zip(names, key, strict=True)))
+            told = self._reasons[*names, *key]
+            reason[place] = found.setdefault(told, len(found))
+        return reason, list(found)
+
+    def _reason(self, row: Mapping[str, Any]) -> Reason:
+        try:
+            return self._judged(row)
+        except InvalidInput as refusal:
+            return Reason(refusal.code, said(refusal.faults))
+        except Refusal as refusal:
+            return Reason(refusal.code, str(refusal))
+
+    def _judged(self, row: Mapping[str, Any]) -> Reason:
+        """Judge a row as the calculator does, in its order."""
+        known = {name: value for name, value in row.items() if name in ASKED and name not in IDS}
+        question = self._read(known, _strange(row))
+        life = questions.life(self.book, question)
+        rows = life.rows(question.first, 1)
+        if not life.schedule.billed[rows.start]:
+            if question.paid_at is not None:
+                raise InvalidInput([Fault("/paid_at", questions.NOTHING_TO_PAY)])
+            return Reason("not_billed", str(life.why_not_billed(rows.start)))
+        if question.paid_at is not None:
+            window(life.timeline, question.paid_at)
+        raise AssertionError("a row that has dates was taken for one without")  # pragma: no cover
+
+
+def answered(
+    asked: Any,
+    entries: Entries,
+    numbers: Numbers,
+    wrong: npt.NDArray[np.bool_],
+    as_of: Numbers | None,
+    paid: Posted | None,
+    why: Callable[[npt.NDArray[np.intp]], tuple[Numbers, Sequence[Reason]]],
+    *,
+    recorded: bool = False,
+) -> Answered:
+    """Put together what is known of rows; `why` says of those that are `wrong`, by their places, what is.
+
+    A payment that is `recorded` changes where its invoice stands; one that is only asked about does not.
+    """
+    reason, reasons = why(np.flatnonzero(wrong)) if wrong.any() else (None, ())
+    if reason is not None:
+        numbers = np.where(wrong, 0, numbers)
+    by: Any = np.take(entries.today, numbers) if as_of is None else as_of
+    generation: Any
+    due: Any
+    grace_end: Any
+    following: Any
+    generation, due, grace_end, following = (
+        np.take(entries.column(name), numbers)
+        for name in ("generation_date", "due_date", "grace_end_date", "next_generation_date")
+    )
+    timely = shown = None
+    pays: dict[str, Any] = {}
+    if paid is not None:
+        none = wrong | (paid.posts_by == NONE)
+        paid = Posted(*(np.where(none, NONE, days) for days in paid))
+        timely = 0 + (paid.paid_on > due) + (paid.paid_on > grace_end)
+        missed = (following == NONE) | (paid.posts_from >= following)
+        shown = np.where(missed, REFLECTED.index("no"), paid.posts_by >= following)
+        timely, shown = (np.where(none, _NO_WORD, words).astype(np.int8) for words in (timely, shown))
+        if recorded:
+            pays = {"paid_on": np.where(none, _NEVER, paid.paid_on), "posts_by": paid.posts_by}
+    stands = np.where(wrong | (by == NONE), _NO_WORD, standing(generation, due, grace_end, by, **pays)).astype(np.int8)
+    return Answered(asked, entries, numbers, as_of, stands, paid, timely, shown, recorded, reason, reasons)
+
+
+def _json(text: str) -> Any:
+    """Read rules or exceptions. Raises MalformedJson."""
+    if len(text) > JSON_MOST:
+        raise MalformedJson(f"it has more than {JSON_MOST:,} characters")
+    return strictjson.loads(text.encode(errors="surrogatepass"))
+
+
+def _strange(row: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find what of a row belongs to no column, and ids that are no text."""
+    for name, value in row.items():
+        if name not in ASKED:
+            yield Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}")
+        elif name in IDS and value is not None and not is_text(value):
+            yield Fault(pointer(name), "must be text")
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is text that UTF-8 can write."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def said(faults: Iterable[Fault]) -> str:
+    """Say faults in one line, each with its place."""
+    return "; ".join(f"{fault.pointer}: {fault.detail}" if fault.pointer else fault.detail for fault in faults)
+
+
+def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None) -> Any:
+    """Give the dates of a pyarrow Table of questions as a Table: columns as this module's docstring has them.
+
+    Invoices stand as of `as_of`, or today where `now` (aware) is given; see `Batches`. Raises TableRefused for columns
+    that are missing, unknown, given twice, or of another type; a bad row has its `reason` instead.
+
+    >>> import pyarrow as pa
+    >>> from ebill import bookfile
+    >>> book = bookfile.load(bookfile.SHIPPED).book
+    >>> table = pa.table({"account_id": ["A1", "A2"], "state": ["PA", "XX"], "coverage_month": ["2026-08"] * 2})
+    >>> answer = schedule(table, book, as_of=date(2026, 8, 3))
+    >>> answer.select(["account_id", "due_date", "grace_end_date", "standing", "reason"]).to_pylist()[0]
+    {'account_id': 'A1', 'due_date': datetime.date(2026, 8, 1), 'grace_end_date': datetime.date(2026, 8, 31), \
+'standing': 'in_grace', 'reason': None}
+    >>> answer.column("detail")[1].as_py()
+    '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
+    """
+    pa = _arrow()
+    found = answers(book, table.to_batches(max_chunksize=BATCH), as_of=as_of, now=now)
+    return pa.Table.from_batches(found, schema(readable_schema(table.schema)))
+
+
+def answers(
+    book: RuleBook, batches: Iterable[Any], *, as_of: date | None = None, now: datetime | None = None
+) -> Iterator[Any]:
+    """Give the dates of a stream of pyarrow record batches, batch by batch; as `schedule`."""
+    asked = Batches(book, as_of=as_of, now=now)
+    return (asked.answer(batch).record_batch() for batch in batches)
+
+
+def schema(asked: Any) -> Any:
+    """Give the schema of the answer to a table whose schema is this one: see `readable_schema`."""
+    pa = _arrow()
+    words = pa.dictionary(pa.int8(), pa.string())
+    types = {name: asked.field(name).type for name in ECHOED if name in asked.names}
+    types["coverage_month"] = pa.string() if pa.types.is_date32(types["coverage_month"]) else types["coverage_month"]
+    types |= {**dict.fromkeys((*DATE_NAMES, "as_of"), pa.date32()), "standing": words, "warnings": words}
+    if "paid_at" in asked.names:
+        types |= {**dict.fromkeys(PAID[:3], pa.date32()), **dict.fromkeys(PAID[3:], words)}
+    return pa.schema([*types.items(), ("reason", pa.string()), ("detail", pa.string())])
+
+
+def readable_schema(given: Any) -> Any:
+    """Give the schema under which columns are read. Raises TableRefused, every fault at once."""
+    pa = _arrow()
+    found: list[Fault] = []
+    fields = []
+    for name, times in Counter(given.names).items():
+        if times > 1:
+            found.append(Fault(pointer(name), "is there more than once"))
+        elif name not in ASKED:
+            found.append(Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}"))
+        else:
+            field = given.field(name)
+            as_read = _read_as(name, field.type)
+            if as_read is None:
+                found.append(Fault(pointer(name), f"must be {_MUST_BE.get(name, 'text')}, not {field.type}"))
+            else:
+                fields.append(pa.field(name, as_read))
+    found += [Fault(pointer(name), "is required") for name in NEEDED if name not in given.names]
+    if found:
+        raise TableRefused(found)
+    return pa.schema(fields)
+
+
+def readable(batch: Any) -> Any:
+    """Give a record batch with its columns as they are read. Raises TableRefused."""
+    wanted = readable_schema(batch.schema)
+    if wanted.equals(batch.schema):
+        return batch
+    pa = _arrow()
+    columns = []
+    for name, kind in zip(wanted.names, wanted.types, strict=True):
+        column = batch.column(name)
+        try:
+            columns.append(column if column.type == kind else column.cast(kind))
+        except pa.ArrowInvalid:
+            raise TableRefused([Fault(pointer(name), "must be whole days, and text must be UTF-8")]) from None
+    return pa.record_batch(columns, schema=wanted)
+
+
+_MUST_BE: Final[Mapping[str, str]] = {
+    "coverage_month": "text or date32",
+    "last_coverage_month": "text or date32",
+    "as_of": "text or date32",
+    "paid_at": "text, date32 or a timestamp",
+}
+
+
+def _read_as(name: str, kind: Any) -> Any:
+    """Give the type that a column of a type is read as; None where it cannot be read."""
+    pa = _arrow()
+    if pa.types.is_dictionary(kind):
+        value = _read_as(name, kind.value_type)
+        is_plain = pa.types.is_string(kind.value_type) and pa.types.is_signed_integer(kind.index_type)
+        return kind if is_plain else value
+    if any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+        return pa.string()
+    if pa.types.is_null(kind):
+        return pa.string()
+    if name == "paid_at" and pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz) if kind.tz is None or _is_zone(kind.tz) else None
+    is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
+    return pa.date32() if is_day and name in _MUST_BE else None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return moments.zone_of(name) is not None
+    except ValueError:
+        return False
+
+
+def _codes(column: Any) -> tuple[Numbers, list[str | None]]:
+    """Give a column of texts as numbers, and the text of each; the last one is that of null."""
+    pa = _arrow()
+    if pa.types.is_date32(column.type):
+        column = _month_column(column)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    texts: list[str | None] = column.dictionary.to_pylist()
+    indices = column.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int32()).fill_null(len(texts))
+    return indices.to_numpy(zero_copy_only=False), [*texts, None]
+
+
+def _distinct(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
+    """Give the distinct numbers below `size`, and where among them each one stands."""
+    if size > 1 << 20:
+        distinct, where = np.unique(key, return_inverse=True)
+        return distinct, where
+    seen = np.zeros(size, bool)
+    seen[key] = True
+    distinct = np.flatnonzero(seen)
+    place = np.empty(size, np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return distinct, np.take(place, key)
+
+
+def _days(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Give a column's days, `NONE` for null, and which are no supported dates."""
+    pa = _arrow()
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32()).fill_null(NONE).to_numpy()
+        told = moments.of_days(days, days != NONE).told
+        return np.where(told == GOOD, days, NONE), told == BAD
+    codes, texts = _codes(column)
+    of_text, bad = moments.read_days(texts)
+    return np.take(of_text, codes), np.take(bad, codes)
+
+
+def _moments(column: Any) -> Moments:
+    pa = _arrow()
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32()).fill_null(0).to_numpy()
+        return moments.of_days(days, column.is_valid().to_numpy(zero_copy_only=False))
+    if pa.types.is_timestamp(column.type):
+        clocks = column.cast(pa.int64()).fill_null(0).to_numpy()
+        return moments.of_clocks(clocks, column.is_valid().to_numpy(zero_copy_only=False), column.type.tz)
+    codes, texts = _codes(column)
+    return moments.read(texts).take(codes)
+
+
+def posted(given: Moments, kinds: Numbers, laid: Laid) -> Posted:
+    """Give when payments post, accounts that pay alike together."""
+    ways = [laid.kinds[kind].ways for kind in range(int(kinds.max(initial=-1)) + 1)]
+    alike: dict[Any, int] = {}
+    of_kind = np.array([alike.setdefault(way, len(alike)) for way in ways], np.int64)
+    of_row = np.take(of_kind, kinds)
+    found = Posted(*(np.full(len(kinds), NONE, np.int32) for _ in Posted._fields))
+    for way, number in alike.items():
+        if way:
+            rows = slice(None) if len(alike) == 1 else np.flatnonzero(of_row == number)
+            for column, days in zip(found, moments.posted(given.take(rows), way), strict=True):
+                column[rows] = days
+    return found
+
+
+def _month_column(column: Any) -> Any:
+    """Write coverage months that are dates as text; a date that is not the 1st is written as it is."""
+    pa = _arrow()
+    if not pa.types.is_date32(column.type):
+        return column
+    coded = column.dictionary_encode()
+    texts = [day if day is None else str(day).removesuffix("-01") for day in coded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(coded.indices)
+
+
+def _texts(column: Any, *, is_month: bool) -> list[str | None]:
+    """Give a column as texts, as a question says them."""
+    pa = _arrow()
+    if is_month:
+        return _month_column(column).to_pylist()  # type: ignore[no-any-return]
+    if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
+        try:
+            return [None if value is None else value.isoformat() for value in column.to_pylist()]
+        except (ValueError, OverflowError):
+            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _dates(days: Numbers) -> Any:
+    pa = _arrow()
+    none = days == NONE
+    valid = pa.py_buffer(np.packbits(~none, bitorder="little")) if none.any() else None
+    days = np.ascontiguousarray(days, np.int32)
+    return pa.Array.from_buffers(pa.date32(), len(days), [valid, pa.py_buffer(days)])
+
+
+def _words(numbers: Any, words: Sequence[str]) -> Any:
+    pa = _arrow()
+    none = numbers < 0
+    valid = pa.py_buffer(np.packbits(~none, bitorder="little")) if none.any() else None
+    indices = pa.Array.from_buffers(pa.int8(), len(numbers), [valid, pa.py_buffer(np.ascontiguousarray(numbers))])
+    return pa.DictionaryArray.from_arrays(indices, _dictionary(words))
+
+
+@cache
+def _dictionary(words: tuple[str, ...]) -> Any:
+    return _arrow().array(words, _arrow().string())
+
+
+@cache
+def _arrow() -> Any:
+    import pyarrow as pa
+
+    return pa

@@ -1,0 +1,168 @@
+"""Answers to bytes: CSV and NDJSON line by line as they come, Parquet and Arrow by pyarrow."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+import numpy as np
+
+from ebill.batch.tables import ECHOED, Answered, schema
+from ebill.files.taking import Form
+from ebill.render import lines
+from ebill.render.lines import Lines, record
+
+ROW_GROUP: Final = 1 << 20
+"""Rows of a row group of Parquet, at most."""
+COMPRESSION: Final = "zstd"
+
+
+class Giving(ABC):
+    """An output's form: `made` turns answers into what is kept, on whatever thread; `finish` makes the file of that."""
+
+    @abstractmethod
+    def made(self, answered: Answered) -> Any:
+        """Give what is to be written of a batch."""
+
+    @abstractmethod
+    def write(self, made: Any, file: IO[bytes]) -> None:
+        """Write that after what is there."""
+
+    @abstractmethod
+    def begin(self, file: IO[bytes], folder: Path | None) -> None:
+        """Begin, where a file has what was written before."""
+
+    def keep(self, file: IO[bytes]) -> None:  # noqa: B027  # text is kept as it is written
+        """See to it that all that was written can be told from what the file has."""
+
+    def finish(self) -> Path | None:
+        """Give the whole file where it is another one."""
+        return None
+
+
+class Text(Giving):
+    """CSV or NDJSON: what is written is the output."""
+
+    def __init__(self, form: lines.Form, named: list[str], *, reasons: bool) -> None:
+        self._lines = Lines(form, named, reasons=reasons)
+
+    def begin(self, file: IO[bytes], folder: Path | None) -> None:
+        """Write the header, where nothing is written yet."""
+        if folder is None or file.tell() == 0:
+            file.write(self._lines.head())
+
+    def made(self, answered: Answered) -> bytes | memoryview:
+        """Write the lines of a batch."""
+        return self._lines.write(answered)
+
+    def write(self, made: bytes | memoryview, file: IO[bytes]) -> None:
+        """Add lines."""
+        file.write(made)
+
+
+class Columns(Giving):
+    """Parquet or Arrow: what is written is a row of Arrow streams, and the file is made beside it, ahead of its end."""
+
+    def __init__(self, form: Form, asked: Any, *, reasons: bool) -> None:
+        self.form, self._reasons = form, reasons
+        whole = schema(asked)
+        self._schema = whole if reasons else whole.remove(len(whole) - 1).remove(len(whole) - 2)
+        self._waiting: list[Any] = []
+        self._unkept: list[Any] = []
+        self._rows = 0
+
+    def begin(self, file: IO[bytes], folder: Path | None) -> None:
+        """Begin the file again with what was kept of it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._folder = cast(Path, folder)
+        whole = self._folder / "whole"
+        if self.form == "parquet":
+            self._writer = pq.ParquetWriter(whole, self._schema, compression=COMPRESSION)
+        else:
+            self._writer = pa.ipc.new_file(str(whole), self._schema)
+        end = file.tell()
+        file.seek(0)
+        while file.tell() < end:
+            with pa.ipc.open_stream(file) as stream:
+                for batch in stream:
+                    self._add(batch)
+        file.seek(end)
+
+    def made(self, answered: Answered) -> Any:
+        """Make the columns of a batch."""
+        import pyarrow as pa
+
+        batch = answered.record_batch()
+        if self._reasons:
+            return batch
+        batch = batch.select(self._schema.names)
+        return batch if answered.reason is None else batch.filter(pa.array(np.asarray(answered.reason) < 0))
+
+    def write(self, made: Any, file: IO[bytes]) -> None:
+        """Add a batch to the file."""
+        self._unkept.append(made)
+        self._add(made)
+
+    def keep(self, file: IO[bytes]) -> None:
+        """Write a stream of all that was added since the last one."""
+        import pyarrow as pa
+
+        with pa.ipc.new_stream(file, self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
+            for batch in self._unkept:
+                stream.write_batch(batch)
+        self._unkept = []
+
+    def finish(self) -> Path:
+        """Write the end of the file."""
+        self._flush()
+        self._writer.close()
+        return self._folder / "whole"
+
+    def _add(self, batch: Any) -> None:
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= ROW_GROUP or self.form == "arrow":
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting, self._schema)
+            if self.form == "parquet":
+                self._writer.write_table(table, ROW_GROUP)
+            else:
+                self._writer.write_table(table)
+        self._waiting, self._rows = [], 0
+
+
+def giving(form: Form, asked: Any, *, reasons: bool = True) -> Giving:
+    """Give how a form is written; `asked` is the schema of the questions."""
+    if form in ("csv", "ndjson"):
+        return Text(form, asked.names, reasons=reasons)
+    return Columns(form, asked, reasons=reasons)
+
+
+class Rejects:
+    """The rows without dates: the number of each row in the input, counted from 1, whose it is, and why."""
+
+    def __init__(self, form: lines.Form, named: list[str]) -> None:
+        self.form = form
+        self.columns = ["row", *(name for name in ECHOED if name in named), "reason", "detail"]
+
+    def head(self) -> bytes:
+        """Give what comes before the first line."""
+        return (",".join(self.columns) + lines.CSV_END).encode() if self.form == "csv" else b""
+
+    def write(self, answered: Answered, before: int) -> bytes:
+        """Write those of a batch, before which there were so many rows."""
+        return "".join(self._lines(answered, before)).encode()
+
+    def _lines(self, answered: Answered, before: int) -> Iterator[str]:
+        for number, row, why in lines.refused(answered):
+            values = {"row": before + number + 1, **row, "reason": why.code, "detail": why.detail}
+            yield record({name: values[name] for name in self.columns}, self.form)

@@ -1,0 +1,421 @@
+"""CSV, NDJSON, Parquet and Arrow, block by block: each block is cut off cheaply, and read wherever there is time.
+
+Text is cut where a line ends. A block is read by pyarrow; only where that refuses it, row by row and strictly, so that
+a row that cannot be read is told from its neighbours. A row that is no row at all is a row without cells, with why.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import IO, Any, Final, Literal, NamedTuple, cast
+
+import orjson
+
+from ebill import strictjson
+from ebill.batch.tables import ASKED, BATCH, JSON, Reason, Unread, is_text, readable_schema
+from ebill.errors import FileRefused, MalformedJson
+
+Form = Literal["csv", "ndjson", "parquet", "arrow"]
+SUFFIXES: Final[dict[str, Form]] = {
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".ipc": "arrow",
+    ".feather": "arrow",
+}
+BLOCK: Final = 1 << 22
+"""Bytes of text that are read together, about."""
+LINE_MOST: Final = 1 << 24
+"""Bytes of a line: one without an end would fill the memory."""
+HEAD_MOST: Final = 1 << 16
+_ENDS: Final = 1 << 20
+"""Bytes at either end of a file by which it is known again."""
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Block(NamedTuple):
+    """Rows not read yet, and the position in the input after them; `size` is how much of the input they are."""
+
+    content: Any
+    position: int
+    size: int
+
+
+class Read(NamedTuple):
+    """The rows of a block as an Arrow record batch, and those that could not be put into columns."""
+
+    batch: Any
+    unread: dict[int, Unread]
+
+
+class Source(ABC):
+    """An input; `schema` is that of its columns, `total` how much there is, in the unit of a block's `size`."""
+
+    schema: Any
+    total: int | None = None
+
+    @abstractmethod
+    def blocks(self, position: int = 0) -> Iterator[Block]:
+        """Give the blocks from a position on, which must be one that a block had, or 0. Raises FileRefused."""
+
+    @abstractmethod
+    def read(self, block: Block) -> Read:
+        """Read a block; several threads may."""
+
+
+def opened(file: Path | IO[bytes], form: Form) -> Source:
+    """Open an input. Raises FileRefused for one that cannot be read, TableRefused for columns that are no questions."""
+    if form == "parquet":
+        return Parquet(_path(file))
+    if form == "arrow":
+        return Arrow(_path(file))
+    return Csv(file) if form == "csv" else Ndjson(file)
+
+
+def form_of(file: Path) -> Form | None:
+    """Tell a file's form by its suffix, of what is within a .gz by the one before; None where that says nothing."""
+    suffix = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
+    return SUFFIXES.get(suffix.lower())
+
+
+def identity(file: Path) -> dict[str, Any]:
+    """Give what a file is known again by, without reading all of it: its size, when it was changed, and its ends."""
+    status = file.stat()
+    with file.open("rb") as opened_file:
+        seen = hashlib.sha256(opened_file.read(_ENDS))
+        opened_file.seek(max(0, status.st_size - _ENDS))
+        seen.update(opened_file.read(_ENDS))
+    return {"size": status.st_size, "changed": status.st_mtime_ns, "ends": seen.hexdigest()}
+
+
+class Lined(Source):
+    """Text in lines; a position counts bytes, unpacked ones where it is gzip."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        self._file = file
+        self.name = str(file) if isinstance(file, Path) else "standard input"
+        packed = isinstance(file, Path) and file.suffix == ".gz"
+        if isinstance(file, Path) and not packed:
+            with suppress(OSError):  # whoever opens it says what is wrong
+                self.total = file.stat().st_size
+
+    def blocks(self, position: int = 0) -> Iterator[Block]:
+        """Give the blocks, each ending where a line does."""
+        with self._open(position) as file:
+            rest = b""
+            while True:
+                try:
+                    more = file.read(BLOCK)
+                except (EOFError, OSError, gzip.BadGzipFile) as error:
+                    raise FileRefused(self.name, f"it ends before it should, or is damaged: {error}") from error
+                end = self._end(rest, more) if more else len(rest)
+                content = rest + more
+                if more and end == 0 and len(content) > LINE_MOST:
+                    raise FileRefused(self.name, f"after byte {position} is a line of more than {LINE_MOST:,} bytes")
+                if end:
+                    position += end
+                    yield Block(content[:end], position, end)
+                rest = content[end:]
+                if not more:
+                    return
+
+    def _end(self, rest: bytes, more: bytes) -> int:
+        """Give where in these two the last whole line ends; 0 for nowhere."""
+        at = more.rfind(b"\n")
+        return len(rest) + at + 1 if at >= 0 else 0
+
+    def _open(self, position: int) -> IO[bytes]:
+        if not isinstance(self._file, Path):
+            return self._file
+        try:
+            is_packed = self._file.suffix == ".gz"
+            file = cast("IO[bytes]", gzip.open(self._file) if is_packed else self._file.open("rb"))  # noqa: SIM115
+            file.seek(position)
+        except OSError as error:
+            raise FileRefused(self.name, error.strerror or str(error)) from error
+        return file
+
+
+class Csv(Lined):
+    """CSV (RFC 4180) with a header; an empty cell is nothing given."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        super().__init__(file)
+        self.names = self._head()
+        self.schema = readable_schema(_texts(self.names))
+
+    def blocks(self, position: int = 0) -> Iterator[Block]:
+        """Give the blocks after the header."""
+        yield from super().blocks(position or self._begins)
+
+    def read(self, block: Block) -> Read:
+        """Read a block at once, or else row by row."""
+        import pyarrow as pa
+        import pyarrow.csv as pc
+
+        schema = _texts(self.names)
+        try:
+            table = pc.read_csv(
+                pa.BufferReader(block.content),
+                pc.ReadOptions(use_threads=False, block_size=len(block.content) + 1, column_names=self.names),
+                pc.ParseOptions(newlines_in_values=b'"' in block.content),
+                pc.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True),
+            )
+        except pa.ArrowInvalid:
+            return self._one_by_one(block.content)
+        return Read(_whole(table, schema), {})
+
+    def _head(self) -> list[str]:
+        """Read the header. Raises FileRefused."""
+        with self._open(0) if isinstance(self._file, Path) else nullcontext(self._file) as file:
+            try:
+                line = file.readline(HEAD_MOST)
+                text = line.decode("utf-8-sig")
+                names = next(csv.reader([text], strict=True), [])
+            except (UnicodeDecodeError, csv.Error, EOFError, OSError) as error:
+                raise FileRefused(self.name, f"its header cannot be read as CSV in UTF-8: {error}") from error
+        if len(line) >= HEAD_MOST or not names:
+            raise FileRefused(self.name, "its first line must name the columns")
+        self._begins = len(line)
+        return names
+
+    def _end(self, rest: bytes, more: bytes) -> int:
+        """Give where the last line ends outside quotes; where quotes do not match, where any does."""
+        quotes, at = rest.count(b'"') + more.count(b'"'), len(more)
+        while quotes % 2 or at == len(more):
+            before = more.rfind(b"\n", 0, at)
+            if before < 0:
+                break
+            quotes -= more.count(b'"', before + 1, at)
+            at = before
+            if quotes % 2 == 0:
+                return len(rest) + at + 1
+        if len(rest) + len(more) > LINE_MOST:
+            return super()._end(rest, more)
+        return 0
+
+    def _one_by_one(self, content: bytes) -> Read:
+        rows: list[dict[str, str | None]] = []
+        unread: dict[int, Unread] = {}
+        lines = csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline=""), strict=True)
+        csv.field_size_limit(LINE_MOST)
+        while True:
+            row: dict[str, str | None] = {}
+            try:
+                cells = next(lines, None)
+            except csv.Error as error:
+                unread[len(rows)] = Reason("malformed_row", f"this is not a row of CSV: {error}")
+                rows.append(row)
+                continue
+            if cells is None:
+                return Read(_batch(rows, self.names), unread)
+            if not cells:
+                continue
+            if len(cells) != len(self.names):
+                why = f"has {len(cells)} cells, and the header {len(self.names)}"
+                unread[len(rows)] = Reason("malformed_row", why)
+            elif not all(map(is_text, cells)):
+                unread[len(rows)] = Reason("malformed_row", "is not UTF-8")
+            else:
+                row = dict(zip(self.names, (cell or None for cell in cells), strict=True))
+            rows.append(row)
+
+
+class Ndjson(Lined):
+    """JSON objects, one a line; `rules` and `exceptions` are tables and lists, or JSON in text, and null is nothing."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        super().__init__(file)
+        self.schema = _texts(ASKED)
+
+    def read(self, block: Block) -> Read:
+        """Read a block at once, or else line by line."""
+        import pyarrow as pa
+        import pyarrow.json as pj
+
+        content = block.content
+        schema = self.schema
+        if not _SURROGATE.search(content) and _is_utf8(content):
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                table = pj.read_json(
+                    pa.BufferReader(content),
+                    pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
+                    pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
+                )
+                lines = content.count(b"\n") + (not content.endswith(b"\n"))
+                if table.num_rows == lines and not table.column("state").null_count:  # null for a row has no state
+                    return Read(_whole(table, schema), {})
+        return self._one_by_one(content.splitlines())
+
+    def _one_by_one(self, lines: Sequence[bytes]) -> Read:
+        rows: list[dict[str, str | None]] = []
+        unread: dict[int, Unread] = {}
+        for line in lines:
+            if not line.strip():
+                continue
+            row: dict[str, str | None] = {}
+            try:
+                given = strictjson.loads(line)
+                row, is_read = plain(given)
+                if not is_read:
+                    unread[len(rows)] = given
+            except MalformedJson as refusal:
+                unread[len(rows)] = Reason(refusal.code, str(refusal))
+            except TypeError:
+                unread[len(rows)] = Reason("malformed_row", "a row is a table of keys and values")
+            rows.append(row)
+        return Read(_batch(rows, ASKED), unread)
+
+
+def plain(given: Any) -> tuple[dict[str, str | None], bool]:
+    """Put a row that was JSON into texts, and say whether all of it could be. Raises TypeError where it is no table."""
+    if not isinstance(given, dict):
+        raise TypeError
+    row = {name: _as_text(name, value) for name, value in given.items()}
+    fits = all(name in ASKED and (value is None or is_text(value)) for name, value in row.items())
+    known = {name: value for name, value in row.items() if name in ASKED and is_text(value)}
+    return known, fits
+
+
+class Parquet(Source):
+    """Parquet; a position counts rows."""
+
+    def __init__(self, file: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            self._file = pq.ParquetFile(file)
+            schema = self._file.schema_arrow
+        except (pa.ArrowException, OSError) as error:
+            raise FileRefused(str(file), f"it is no Parquet, or damaged: {_first_line(error)}") from error
+        self._name, self.total = str(file), self._file.metadata.num_rows
+        self.schema = readable_schema(schema)
+
+    def blocks(self, position: int = 0) -> Iterator[Block]:
+        """Give the row groups in batches."""
+        import pyarrow as pa
+
+        metadata = self._file.metadata
+        begin, groups = 0, list(range(metadata.num_row_groups))
+        while groups and begin + metadata.row_group(groups[0]).num_rows <= position:
+            begin += metadata.row_group(groups.pop(0)).num_rows
+        try:
+            for batch in self._file.iter_batches(BATCH, groups, use_threads=False):
+                end = begin + batch.num_rows
+                if end > position:
+                    rest = batch.slice(max(0, position - begin))
+                    yield Block(rest, end, rest.num_rows)
+                begin = end
+        except (pa.ArrowException, OSError) as error:
+            raise FileRefused(self._name, f"it is damaged: {_first_line(error)}") from error
+
+    def read(self, block: Block) -> Read:
+        """Give the block as it is."""
+        return Read(block.content, {})
+
+
+class Arrow(Source):
+    """Arrow IPC, a file or a stream; a position counts rows."""
+
+    def __init__(self, file: Path) -> None:
+        import pyarrow as pa
+
+        self._path, self._name = file, str(file)
+        try:
+            with self._reader() as reader:
+                self.schema = readable_schema(reader.schema)
+        except (pa.ArrowException, OSError) as error:
+            raise FileRefused(self._name, f"it is no Arrow IPC, or damaged: {_first_line(error)}") from error
+
+    def _reader(self) -> Any:
+        import pyarrow as pa
+
+        mapped = pa.memory_map(str(self._path))
+        try:
+            return pa.ipc.open_file(mapped)
+        except pa.ArrowInvalid:
+            return pa.ipc.open_stream(mapped)
+
+    def blocks(self, position: int = 0) -> Iterator[Block]:
+        """Give the batches, none of them too long."""
+        import pyarrow as pa
+
+        begin = 0
+        try:
+            with self._reader() as reader:
+                is_file = hasattr(reader, "num_record_batches")
+                many = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
+                for batch in many:
+                    batch.validate(full=True)
+                    for offset in range(0, batch.num_rows, BATCH):
+                        part = batch.slice(offset, BATCH)
+                        end = begin + part.num_rows
+                        if end > position:
+                            rest = part.slice(max(0, position - begin))
+                            yield Block(rest, end, rest.num_rows)
+                        begin = end
+        except (pa.ArrowException, OSError) as error:
+            raise FileRefused(self._name, f"it is damaged: {_first_line(error)}") from error
+
+    def read(self, block: Block) -> Read:
+        """Give the block as it is."""
+        return Read(block.content, {})
+
+
+def _path(file: Path | IO[bytes]) -> Path:
+    if not isinstance(file, Path):
+        raise FileRefused("standard input", "Parquet and Arrow are read from a file, not through a pipe")
+    return file
+
+
+def _texts(names: Sequence[str]) -> Any:
+    """Give the schema of columns of text."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(name, pa.string()) for name in names])
+
+
+def _batch(rows: Sequence[dict[str, str | None]], names: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    columns = [pa.array([row.get(name) for row in rows], pa.string()) for name in names]
+    return pa.record_batch(columns, names=list(names))
+
+
+def _whole(table: Any, schema: Any) -> Any:
+    """Give a table as one record batch with these columns."""
+    import pyarrow as pa
+
+    columns = [table.column(name).combine_chunks() for name in schema.names]
+    columns = [column.chunk(0) if isinstance(column, pa.ChunkedArray) else column for column in columns]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        return content.isascii() or bool(content.decode() or True)
+    except UnicodeDecodeError:
+        return False
+
+
+def _as_text(name: str, value: Any) -> Any:
+    """Write rules and exceptions as JSON again; whatever else stays as it is."""
+    if name in JSON and isinstance(value, dict | list):
+        with suppress(orjson.JSONEncodeError, TypeError):
+            return orjson.dumps(value).decode()
+    return value
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

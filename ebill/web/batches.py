@@ -1,0 +1,115 @@
+"""The calculator for many rows at once: public, no client data is touched, and answered line by line as it goes.
+
+One caller must not starve the rest: the body waits on disk, some thousand rows are in memory at a time, few batches are
+answered at a time, and the rules of so many kinds of accounts are checked and no more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import IO, Final
+
+from ebill.batch.tables import ASKED, Batches
+from ebill.errors import BatchesBusy, TooManyRows
+from ebill.files.taking import Ndjson as Lined
+from ebill.render.lines import Lines
+from ebill.web.routes import Asked, Ndjson, Route
+
+ROWS_MOST: Final = 100_000
+KINDS_MOST: Final = 250
+"""Fewer than the lives that a rule book keeps, so that none is made twice."""
+AT_ONCE: Final = 2
+"""Batches that one process answers; its other threads are for the others."""
+_BLOCK: Final = 1 << 20
+_turns = threading.BoundedSemaphore(AT_ONCE)
+
+
+class Answering:
+    """The lines of an answer, piece by piece; to close it, wherever it is, lets the next caller in."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._file: IO[bytes] = asked.body
+        self._is_open = False
+        if not _turns.acquire(blocking=False):
+            self._file.close()
+            raise BatchesBusy
+        self._is_open = True
+        try:
+            _refuse_many(self._file)
+            self._pieces = self._answered(asked)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        """Give the next lines."""
+        try:
+            return next(self._pieces)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it."""
+        if self._is_open:
+            self._is_open = False
+            self._file.close()
+            _turns.release()
+
+    def _answered(self, asked: Asked) -> Iterator[bytes]:
+        source, lines = Lined(self._file), Lines("ndjson", ASKED)
+        batches = Batches(asked.book, now=asked.now, most_kinds=KINDS_MOST)
+        for block in source.blocks():
+            yield bytes(lines.write(batches.answer(*source.read(block))))
+
+
+def calculate_batch(asked: Asked) -> Answering:
+    """Compute the dates of up to 100,000 rows, each a bill account's coverage month, as NDJSON: an object a line.
+
+    They come as NDJSON too, or, up to 256 kB of them, as one list in JSON.
+
+    A row has `state` and `coverage_month`, and may have `client_id`, `account_id`, `product`, `rules`, `exceptions`,
+    `last_coverage_month`, `as_of` and `paid_at`, all as in `POST /v1/calculate`; null is "not given". Each is answered
+    by a line, in the same order: the ids as they came, the six dates, `as_of`, `standing`, `warnings` (codes), what a
+    payment means, and `reason` and `detail`, which are null where there are dates. A bad row has a code and sentences
+    there, and stops no other. At most 32 MB and 250 kinds of accounts (state, product, rules, exceptions, last month)
+    at once: rows of any more have the reason `too_many_rule_sets`. Each process answers two batches at a time.
+    """
+    return Answering(asked)
+
+
+def _refuse_many(file: IO[bytes]) -> None:
+    """Raise TooManyRows."""
+    lines = sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+    if lines > ROWS_MOST or (lines == ROWS_MOST and not _ends_a_line(file)):
+        raise TooManyRows(ROWS_MOST)
+    file.seek(0)
+
+
+def _ends_a_line(file: IO[bytes]) -> bool:
+    file.seek(-1, 2)
+    return file.read(1) == b"\n"
+
+
+EXAMPLE: Final = (
+    '{"account_id": "A1", "state": "PA", "coverage_month": "2026-08", "as_of": "2026-08-03"}\n'
+    '{"account_id": "A2", "state": "NY", "coverage_month": "2026-08", "rules": {"grace": {"days": 45}}}\n'
+)
+
+ROUTES: Final = (
+    Route(
+        method="POST",
+        path="/v1/calculate/batch",
+        allows="public",
+        view=calculate_batch,
+        summary="The dates of many invoices",
+        gives=Ndjson,
+        body=Ndjson,
+        example=EXAMPLE,
+        refuses=(TooManyRows, BatchesBusy),
+    ),
+)

@@ -1,0 +1,197 @@
+"""`POST /v1/calculate/batch` answers every row as `POST /v1/calculate` does, in order, and starves nobody."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from flask import Flask
+
+from ebill import batch, bookfile
+from ebill.batch.tables import ASKED
+from ebill.bookfile import SHIPPED, BookFile
+from ebill.web import batches, create_app, reading
+from tests.accounts import PAID, Row, asked, rows
+
+PATH = "/v1/calculate/batch"
+NDJSON = "application/x-ndjson"
+GOOD = b'{"state":"PA","coverage_month":"2026-08"}\n'
+
+
+@cache
+def app() -> Flask:
+    return create_app(BookFile(SHIPPED))
+
+
+def sent(body: bytes, content_type: str = NDJSON, **more: Any) -> Any:
+    return app().test_client().post(PATH, data=body, content_type=content_type, **more)
+
+
+def told(body: bytes, content_type: str = NDJSON) -> list[Row]:
+    """Give the rows of an answer."""
+    with sent(body, content_type) as answer:
+        assert (answer.status_code, answer.content_type) == (200, NDJSON)
+        return [json.loads(line) for line in answer.get_data().decode().split("\n")[:-1]]
+
+
+def lines(given: list[Row]) -> bytes:
+    """Write rows as a caller would, rules as tables."""
+    written = []
+    for row in given:
+        body = {**row, **{name: json.loads(row[name]) for name in ("rules", "exceptions") if row[name]}}
+        written.append(json.dumps({name: value for name, value in body.items() if value is not None}))
+    return "".join(f"{line}\n" for line in written).encode()
+
+
+def test_10_000_rows_are_answered_as_each_is_alone_over_http() -> None:
+    client = app().test_client()
+    given = [row if row["as_of"] else {**row, "as_of": "2026-08-03"} for row in rows(10_000, seed=31, kinds=150)]
+    alone: dict[str, Any] = {}
+    for row, found in zip(given, told(lines(given)), strict=True):
+        body = json.dumps(asked(row))
+        if body not in alone:
+            alone[body] = client.post("/v1/calculate", data=body, content_type="application/json").get_json()
+        answer = alone[body]
+        assert found["account_id"] == row["account_id"]
+        if "code" in answer:
+            assert found["reason"] == answer["code"]
+            for fault in answer["errors"]:
+                assert fault["detail"] in found["detail"]
+        elif "not_billed" in answer:
+            assert (found["reason"], found["detail"]) == ("not_billed", answer["not_billed"][0]["reason"])
+        else:
+            invoice = dict(answer["invoices"][0])
+            warned = [warning["code"] for warning in invoice.pop("warnings")]
+            assert found["warnings"] == warned
+            assert {name: found[name] for name in invoice} == invoice
+            assert [found[name] for name in PAID] == [answer.get("payment", {}).get(name) for name in PAID]
+
+
+def test_a_list_in_json_is_taken_too() -> None:
+    body = [{"state": "PA", "coverage_month": "2026-08"}, 7, {"state": "XX"}]
+    found = told(json.dumps(body).encode(), "application/json")
+    assert [row["reason"] for row in found] == [None, "malformed_row", "invalid_input"]
+    with sent(b'{"rows": []}', "application/json") as answer:
+        assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_input")
+
+
+def test_nothing_is_answered_by_nothing() -> None:
+    assert told(b"") == []
+    assert told(b"\n\n") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "malformed_json"),
+        (b'{"state":"PA","state":"NY"}', "malformed_json"),
+        (b"NaN", "malformed_json"),
+        (b"\xff\xfe", "malformed_json"),
+        (b"\xef\xbb\xbf{}", "malformed_json"),
+        (b"[" * 100_000, "malformed_json"),
+        (b'{"state":"PA","coverage_month":"2026-08","rules":' + b"[" * 40 + b"]" * 40 + b"}", "malformed_json"),
+        (b'"' + b"x" * 1_000_000 + b'"', "malformed_row"),
+        (b"null", "malformed_row"),
+        (b"{}", "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","months":12}', "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","explain":true}', "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","account_id":7}', "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","account_id":"\\udead"}', "invalid_input"),
+        (b'{"state":"PA\\u0000","coverage_month":"2026-08"}', "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","rules":"{\\"grace\\":"}', "invalid_input"),
+        (b'{"state":"PA","coverage_month":"2026-08","rules":{"timezone":"../etc/passwd"}}', "invalid_input"),
+    ],
+)
+def test_a_hostile_row_has_its_reason_and_stops_no_other(body: bytes, reason: str) -> None:
+    found = told(GOOD + body + b"\n" + GOOD)
+    assert [row["reason"] for row in found] == [None, reason, None]
+    assert len(json.dumps(found[1])) < 3_000
+
+
+def test_markup_comes_back_as_text() -> None:
+    found = told(b'{"state":"PA","coverage_month":"2026-08","account_id":"<script>\\u2028\\n"}')
+    assert found[0]["account_id"] == "<script>\u2028\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "status", "code"),
+    [
+        (b"\n" * 100_001, {}, 413, "too_many_rows"),
+        (GOOD.strip() + b"\n" * 100_000 + b"x", {}, 413, "too_many_rows"),
+        (b"x" * (reading.LARGEST_BATCH + 1), {}, 413, "body_too_large"),
+        (GOOD, {"content_type": "text/plain"}, 415, "unsupported_media_type"),
+        (GOOD, {"headers": {"Content-Encoding": "gzip"}}, 415, "unsupported_media_type"),
+        (GOOD, {"query_string": "as_of=2026-08-03"}, 422, "invalid_input"),
+        (GOOD, {"headers": {"Transfer-Encoding": "chunked"}}, 400, "bad_request"),
+    ],
+)
+def test_what_is_no_batch_is_refused_whole(body: bytes, more: dict[str, Any], status: int, code: str) -> None:
+    with sent(body, **{"content_type": NDJSON, **more}) as answer:
+        assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+
+
+def test_only_so_many_kinds_of_accounts_are_checked() -> None:
+    given = [{"state": "PA", "coverage_month": "2026-08", "rules": {"grace": {"days": days}}} for days in range(1, 301)]
+    body = "".join(f"{json.dumps(row)}\n" for row in given).encode()
+    found = told(body + GOOD)
+    assert [row["reason"] for row in found[:250]] == [None] * 250
+    assert {row["reason"] for row in found[250:]} == {"too_many_rule_sets"}
+
+
+@pytest.fixture
+def taken() -> Iterator[None]:
+    """All turns are taken."""
+    for _ in range(batches.AT_ONCE):
+        assert batches._turns.acquire(blocking=False)
+    yield
+    for _ in range(batches.AT_ONCE):
+        batches._turns.release()
+
+
+@pytest.mark.usefixtures("taken")
+def test_where_all_turns_are_taken_the_next_caller_is_told_to_wait_and_others_are_answered() -> None:
+    with sent(GOOD) as answer:
+        assert (answer.status_code, answer.get_json()["code"], answer.headers["Retry-After"]) == (
+            503,
+            "batches_busy",
+            "1",
+        )
+    alone = app().test_client().post("/v1/calculate", json={"state": "PA", "coverage_month": "2026-08"})
+    assert alone.status_code == 200
+
+
+def test_a_turn_is_given_back_however_an_answer_ends() -> None:
+    for _ in range(3 * batches.AT_ONCE):
+        sent(GOOD).close()  # never read
+        with sent(b"\n" * 100_001) as answer:
+            assert answer.status_code == 413
+        told(GOOD)
+    with sent(GOOD) as first, sent(GOOD) as second:
+        assert (first.status_code, second.status_code) == (200, 200)
+
+
+def test_it_comes_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebill.files.taking.BLOCK", 1_000)
+    with app().test_client().post(PATH, data=GOOD * 200, content_type=NDJSON, buffered=False) as answer:
+        pieces = list(answer.iter_encoded())
+    assert len(pieces) > 5
+    assert b"".join(pieces).count(b"\n") == 200
+
+
+def test_it_is_in_the_document() -> None:
+    operation = app().test_client().get("/openapi.json").get_json()["paths"][PATH]["post"]
+    assert operation["security"] == []
+    assert set(operation["requestBody"]["content"]) == {NDJSON, "application/json"}
+    example = operation["requestBody"]["content"][NDJSON]["examples"]["works"]["value"]
+    assert [row["reason"] for row in told(example.encode())] == [None, None]
+    example = operation["requestBody"]["content"]["application/json"]["examples"]["works"]["value"]
+    assert len(told(json.dumps(example).encode(), "application/json")) == 2
+    assert {"413", "503", "415", "422"} <= operation["responses"].keys()
+
+
+def test_the_columns_are_those_of_a_table() -> None:
+    book = bookfile.load(SHIPPED).book
+    asked_ = pa.table({name: pa.nulls(0, pa.string()) for name in ASKED})
+    assert list(told(GOOD)[0]) == batch.schedule(asked_, book).schema.names

@@ -1,0 +1,134 @@
+"""`ebill batch --from-store`: every month of every account is as its client's schedule has it, payments and all."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from ebill import access, bookfile, demo
+from ebill.batch.laid import Laid
+from ebill.cli import main
+from ebill.cli.stored import OPERATOR
+from ebill.errors import InvalidInput, NotAllowed
+from ebill.rulebook import RuleBook
+from ebill.schedule import DATE_NAMES
+from ebill.service import clients
+from ebill.service.batches import Accounts
+from ebill.service.clients import Window
+from ebill.store.engine import Store
+from ebill.store.people import User
+
+NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
+FIRST, COUNT = np.datetime64("2025-11", "M"), 12
+
+
+@pytest.fixture
+def book() -> RuleBook:
+    return bookfile.load(bookfile.SHIPPED).book
+
+
+@pytest.fixture
+def filled(emptied_store: Store, book: RuleBook) -> Store:
+    demo.fill(emptied_store, book, 60, NOW)
+    return emptied_store
+
+
+def read(store: Store, book: RuleBook, user: User = OPERATOR, count: int = COUNT) -> list[dict[str, Any]]:
+    with store.reading(patient=True) as connection:
+        source = Accounts(connection, book, user, FIRST, count, Laid(None, NOW))
+    found = []
+    for block in source.blocks():
+        found += source.answer(block).record_batch().to_pylist()
+    return found
+
+
+def test_every_month_of_every_account_is_as_its_schedule_has_it(filled: Store, book: RuleBook) -> None:
+    found = {(row["client_id"], row["account_id"], row["coverage_month"]): row for row in read(filled, book)}
+    counted = paid = elsewhere = 0
+    with filled.reading() as connection:
+        for client_id in sorted({client_id for client_id, _, _ in found}):
+            answer = clients.schedule(connection, book, OPERATOR, client_id, None, Window(FIRST, COUNT), NOW)
+            for account in answer["bill_accounts"]:
+                whose = client_id, account["account_id"]
+                months = {row["coverage_month"]: row for row in account["invoices"]}
+                for unbilled in account.get("not_billed", ()):
+                    row = found[*whose, unbilled["coverage_month"]]
+                    assert (row["reason"], row["detail"]) == ("not_billed", unbilled["reason"])
+                    counted += 1
+                for month, invoice in months.items():
+                    row = found[*whose, month]
+                    assert (row["state"], row["product"]) == (account["state"], account["product"])
+                    counted += 1
+                    if invoice["standing"] == "billed_elsewhere":
+                        assert (row["reason"], row["detail"]) == ("billed_elsewhere", invoice["detail"])
+                        elsewhere += 1
+                        continue
+                    assert [row[name] for name in DATE_NAMES] == [invoice[name] for name in DATE_NAMES]
+                    assert (row["standing"], row["as_of"]) == (invoice["standing"], account["as_of"])
+                    assert row["warnings"].split() == [warned["code"] for warned in invoice["warnings"]]
+                    if "payment" in invoice:
+                        assert row["posts_by_date"] == invoice["payment"]["posts_by_date"]
+                        paid += 1
+                    else:
+                        assert row["posts_by_date"] is None
+    assert counted == len(found)
+    assert paid > 20
+    assert elsewhere > 0
+
+
+def test_rows_come_by_client_and_account_and_month_whatever_the_blocks(
+    filled: Store, book: RuleBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(filled, book)
+    assert [(row["client_id"], row["account_id"], row["coverage_month"]) for row in whole] == sorted(
+        (row["client_id"], row["account_id"], row["coverage_month"]) for row in whole
+    )
+    monkeypatch.setattr("ebill.service.batches.BATCH", 50)
+    assert read(filled, book) == whole
+
+
+def test_a_user_s_rows_are_those_of_the_clients_they_may_see(filled: Store, book: RuleBook) -> None:
+    pat = User("sample-producer", "Pat", "producer", "PA", 1, frozenset({"client_administration"}), frozenset())
+    seen = {row["client_id"] for row in read(filled, book, pat, 1)}
+    with filled.reading() as connection:
+        for client_id in seen:
+            access.see(connection, pat, client_id)
+    assert seen <= {row["client_id"] for row in read(filled, book, OPERATOR, 1)}
+    nobody = User("n", "N", "nobody", "PA", 1, frozenset(), frozenset())
+    with pytest.raises(NotAllowed):
+        read(filled, book, nobody)
+
+
+@pytest.mark.parametrize(("first", "count"), [("2099-12", 2), ("2026-01", 0), ("1999-12", 1)])
+def test_months_that_are_not_supported_are_refused(filled: Store, book: RuleBook, first: str, count: int) -> None:
+    with filled.reading() as connection, pytest.raises(InvalidInput):
+        Accounts(connection, book, OPERATOR, np.datetime64(first, "M"), count, Laid(None, NOW))
+
+
+def test_the_command_writes_the_whole_book(sqlite_url: str, book: RuleBook, tmp_path: Path) -> None:
+    store = Store(sqlite_url)
+    demo.fill(store, book, 20, NOW)
+    expected = read(store, book)
+    store.close()
+    output = tmp_path / "book.parquet"
+    arguments = [
+        "batch",
+        "--from-store",
+        "--from",
+        "2025-11",
+        "--months",
+        "12",
+        "-o",
+        str(output),
+        "--as-of",
+        "2026-08-03",
+    ]
+    done = CliRunner().invoke(main, arguments, env={"EBILL_DATABASE_URL": sqlite_url})
+    assert done.exit_code == 0, done.output
+    found = pq.read_table(output).to_pylist()
+    assert found == expected
+    assert {row["as_of"] for row in found if row["reason"] is None} == {date(2026, 8, 3)}

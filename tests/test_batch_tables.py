@@ -1,0 +1,278 @@
+"""A row of a table has the dates, the standing, the warnings and the refusal that it has when it is asked alone."""
+
+import json
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from ebill import batch, bookfile
+from ebill.batch import laid, moments
+from ebill.batch.tables import ANSWERED, ASKED, WARNED, Batches, answers, schema
+from ebill.dates import LAST_MONTH, MONTHS
+from ebill.errors import FileRefused, TableRefused
+from ebill.rulebook import Life, RuleBook, Scope
+from ebill.standing import WARNINGS, warned, warnings
+from tests import accounts, books
+from tests.accounts import RULES, Row, alone, rows
+
+NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
+TEXT = pa.string()
+
+
+@cache
+def book() -> RuleBook:
+    return bookfile.load(bookfile.SHIPPED).book
+
+
+def table(given: list[Row], names: tuple[str, ...] = ASKED[1:]) -> Any:
+    return pa.table({name: pa.array([row.get(name) for row in given], TEXT) for name in names})
+
+
+def plain(answer: Any) -> list[Row]:
+    """Give the rows of an answer, dates as text."""
+    return [
+        {name: str(value) if isinstance(value, date) else value for name, value in row.items()}
+        for row in answer.to_pylist()
+    ]
+
+
+def one(**cells: Any) -> Row:
+    """Ask one row."""
+    answer = batch.schedule(pa.table({name: [value] for name, value in cells.items()}), book(), now=NOW)
+    [row] = plain(answer)
+    return row
+
+
+# As when it is asked alone
+
+
+def test_10_000_rows_good_and_bad_are_answered_as_each_is_alone() -> None:
+    given = rows(10_000)
+    found = plain(batch.schedule(table(given), book(), now=NOW))
+    for row, told in zip(given, found, strict=True):
+        assert told == alone(book(), row, NOW), row
+    reasons = Counter(row["reason"] for row in found)
+    assert reasons[None] > 2_000
+    assert {"invalid_input", "not_billed", "exception_too_far"} <= reasons.keys()
+
+
+def test_a_row_depends_on_no_other_whatever_the_batches() -> None:
+    given = rows(400, seed=2, kinds=40)
+    whole = batch.schedule(table(given), book(), now=NOW)
+    for size in (1, 7, 399, 400):
+        parts = table(given).to_batches(max_chunksize=size)
+        again = pa.Table.from_batches(answers(book(), parts, now=NOW))
+        assert again.equals(whole)
+
+
+def test_what_is_laid_out_is_let_go_when_it_is_much_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = rows(400, seed=3, kinds=20)
+    whole = batch.schedule(table(given), book(), now=NOW)
+    monkeypatch.setattr(laid, "MOST", 100)
+    parts = table(given).to_batches(max_chunksize=20)
+    assert pa.Table.from_batches(answers(book(), parts, now=NOW)).equals(whole)
+
+
+def test_the_schema_is_known_before_any_row() -> None:
+    given = table(rows(50, seed=4, kinds=20))
+    answer = batch.schedule(given, book(), now=NOW)
+    assert answer.schema.equals(schema(given.schema))
+    assert answer.schema.names == [name for name in ANSWERED if name != "client_id"]
+    assert batch.schedule(given.slice(0, 0), book()).schema.equals(answer.schema)
+
+
+@pytest.mark.parametrize("gone", ["account_id", "product", "paid_at", "as_of", "rules"])
+def test_a_column_that_is_not_there_is_as_one_in_which_nothing_is_given(gone: str) -> None:
+    given = [{**row, gone: None} for row in rows(300, seed=5, kinds=30)]
+    names = tuple(name for name in ASKED[1:] if name != gone)
+    without = batch.schedule(table(given, names), book(), now=NOW)
+    whole = batch.schedule(table(given), book(), now=NOW)
+    left = without.schema.names
+    assert plain(whole.select(left)) == plain(without)
+    told = set(whole.schema.names) - set(left)
+    assert told == {"paid_at": set(accounts.PAID), "as_of": set(), "rules": set()}.get(gone, {gone})
+
+
+@pytest.mark.parametrize(
+    ("rules", "month", "paid_at", "reason"),
+    [
+        (accounts.RULES[14], "2026-08", None, "cutoff_not_daily"),
+        ({"calendar": "JP", "due": {"day": 1, "month_offset": 1}}, "2099-12", None, "outside_calendar"),
+        ({"calendar": "JP"}, "2098-11", "2099-12-31", "outside_calendar"),
+        ({"skip_coverage_months": [8]}, "2026-08", None, "not_billed"),
+        ({"skip_coverage_months": [8]}, "2026-08", "2026-08-01", "invalid_input"),
+    ],
+)
+def test_a_reason_is_the_one_it_has_alone(rules: Any, month: str, paid_at: str | None, reason: str | None) -> None:
+    row: Row = dict.fromkeys(ASKED[1:]) | {"state": "NY", "coverage_month": month, "paid_at": paid_at}
+    row["rules"] = json.dumps(rules)
+    [found] = plain(batch.schedule(table([row]), book(), now=NOW))
+    assert found == alone(book(), row, NOW)
+    assert found["reason"] == reason
+
+
+# As of when
+
+
+def test_as_of_whom_nobody_says_when_an_invoice_stands_nowhere() -> None:
+    [row] = plain(batch.schedule(pa.table({"state": ["PA"], "coverage_month": ["2026-08"]}), book()))
+    assert (row["as_of"], row["standing"], row["due_date"]) == (None, None, "2026-08-01")
+
+
+def test_today_is_that_of_each_account_s_zone_and_a_row_s_own_day_comes_first() -> None:
+    far = json.dumps({"timezone": "Pacific/Kiritimati"})
+    given = pa.table(
+        {"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3, "rules": [None, far, far],
+         "as_of": pa.array([None, None, date(2026, 9, 1)])}
+    )  # fmt: skip
+    late = datetime(2026, 8, 31, 20, tzinfo=UTC)
+    found = plain(batch.schedule(given, book(), now=late))
+    assert [(row["as_of"], row["standing"]) for row in found] == [
+        ("2026-08-31", "in_grace"), ("2026-09-01", "grace_expired"), ("2026-09-01", "grace_expired"),
+    ]  # fmt: skip
+    found = plain(batch.schedule(given.drop(["as_of"]), book(), as_of=date(2026, 8, 1), now=late))
+    assert {row["standing"] for row in found} == {"invoiced"}
+
+
+# Types
+
+
+def test_months_and_days_may_be_dates_and_texts_dictionaries() -> None:
+    given = rows(500, seed=6, good=1.0, kinds=50)
+    texts = table(given)
+    typed = texts
+    for name in ("coverage_month", "last_coverage_month"):
+        days = [None if row[name] in (None, "2026-13") else date.fromisoformat(row[name] + "-01") for row in given]
+        typed = typed.set_column(typed.schema.get_field_index(name), name, pa.array(days, pa.date32()))
+        if name == "last_coverage_month":
+            column = pa.array([None if row[name] == "2026-13" else row[name] for row in given], TEXT)
+            texts = texts.set_column(texts.schema.get_field_index(name), name, column)
+    days = pa.array([row["as_of"] and date.fromisoformat(row["as_of"]) for row in given], pa.date32())
+    typed = typed.set_column(typed.schema.get_field_index("as_of"), "as_of", days)
+    for name in ("state", "product", "rules"):
+        place = typed.schema.get_field_index(name)
+        typed = typed.set_column(place, name, typed.column(name).dictionary_encode())
+    place = typed.schema.get_field_index("exceptions")
+    typed = typed.set_column(place, "exceptions", typed.column("exceptions").cast(pa.large_string()))
+    expected = plain(batch.schedule(texts, book(), now=NOW))
+    assert plain(batch.schedule(typed, book(), now=NOW)) == expected
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York", "Asia/Tokyo", "+05:30"])
+def test_a_payment_may_be_a_timestamp_local_or_an_instant(unit: str, zone: str | None) -> None:
+    texts_ = ("2026-07-02T16:59:59", "2026-07-02T17:00", "2026-11-01T05:30")
+    walls = [*map(datetime.fromisoformat, texts_), None]
+    moments_ = pa.array(walls, pa.timestamp(unit))
+    typed = moments_ if zone is None else pc.assume_timezone(moments_, zone) if zone[0] != "+" else moments_.cast(
+        pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))  # fmt: skip
+    texts = [
+        None if value is None else value.isoformat()
+        for value in typed.cast(pa.timestamp("us", typed.type.tz)).to_pylist()
+    ]
+    asked = {"state": ["PA"] * 4, "coverage_month": ["2026-07"] * 4}
+    by_type = batch.schedule(pa.table({**asked, "paid_at": typed}), book(), now=NOW)
+    by_text = batch.schedule(pa.table({**asked, "paid_at": texts}), book(), now=NOW)
+    assert by_type.equals(by_text)
+    assert by_type.column("received_date").null_count == 1
+
+
+def test_a_payment_may_be_a_date() -> None:
+    days = pa.array([date(2026, 8, 1), date(1999, 12, 31), None], pa.date32())
+    found = plain(
+        batch.schedule(pa.table({"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3, "paid_at": days}), book())
+    )
+    assert [row["timeliness"] for row in found] == ["on_time", None, None]
+    assert found[1]["detail"].startswith("/paid_at: must be a date that exists")
+    assert [row["reason"] for row in found] == [None, "invalid_input", None]
+
+
+def test_a_month_that_is_not_the_1st_is_named_as_it_is() -> None:
+    found = one(state="PA", coverage_month=date(2026, 8, 2))
+    assert (found["coverage_month"], found["reason"]) == ("2026-08-02", "invalid_input")
+
+
+@pytest.mark.parametrize(
+    ("columns", "faults"),
+    [
+        ({}, [("/state", "is required"), ("/coverage_month", "is required")]),
+        ({"stat": ["PA"], "coverage_month": ["2026-08"]}, [
+            ("/stat", 'unknown column (did you mean "state"?)'), ("/state", "is required")]),
+        ({"state": [1], "coverage_month": [202608]}, [
+            ("/state", "must be text, not int64"), ("/coverage_month", "must be text or date32, not int64")]),
+        ({"state": ["PA"], "coverage_month": ["2026-08"], "rules": [{"grace": 1}]}, [
+            ("/rules", "must be text, not struct<grace: int64>")]),
+        ({"state": ["PA"], "coverage_month": ["2026-08"], "as_of": [True]}, [
+            ("/as_of", "must be text or date32, not bool")]),
+        ({"state": ["PA"], "coverage_month": ["2026-08"], "paid_at": pa.array([0], pa.timestamp("s", "Here/There"))}, [
+            ("/paid_at", "must be text, date32 or a timestamp, not timestamp[s, tz=Here/There]")]),
+        ({"state": [b"PA"], "coverage_month": ["2026-08"]}, [("/state", "must be text, not binary")]),
+    ],
+)  # fmt: skip
+def test_columns_that_are_no_questions_are_refused_every_fault_at_once(
+    columns: dict[str, Any], faults: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(TableRefused) as refused:
+        batch.schedule(pa.table(columns), book())
+    assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == faults
+
+
+def test_a_column_that_is_there_twice_is_refused() -> None:
+    twice = pa.Table.from_arrays(
+        [pa.array(["PA"]), pa.array(["NY"]), pa.array(["2026-08"])], ["state", "state", "coverage_month"]
+    )
+    with pytest.raises(TableRefused, match=r"^The columns have 1 fault") as refused:
+        batch.schedule(twice, book())
+    assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == [("/state", "is there more than once")]
+
+
+# What it is made of
+
+
+def test_warnings_as_numbers_are_the_warnings() -> None:
+    late = books.book(books.small(books.row("default", "grace = { days = 45 }", since="2026-03")))
+    scopes = [Scope("PA"), Scope("PA", last_coverage_month=np.datetime64("2050-03", "M"))]
+    lives = [late.life(scope) for scope in scopes] + [life(json.dumps(rules)) for rules in RULES[3:11]]
+    lives.append(life(None, accounts.as_json(accounts.EXCEPTIONS[4])))
+    seen: set[int] = set()
+    for each in lives:
+        rows_ = slice(0, each.schedule.count)
+        known = each.schedule.billed[rows_] & ~each.schedule.unknown[rows_]
+        told = warnings(each, rows_, each.columns(rows_))
+        bits = warned(each, rows_)
+        for is_known, listed, number in zip(known.tolist(), told, bits.tolist(), strict=True):
+            if is_known:
+                assert WARNED[number] == " ".join(warning["code"] for warning in listed)
+                seen.add(number)
+    assert {bit for bit in range(len(WARNINGS)) for number in seen if number >> bit & 1} >= set(range(6))
+
+
+def life(rules: str | None, exceptions: str | None = None) -> Life:
+    return Batches(book())._life(("NY", None, rules, exceptions, None))
+
+
+def test_an_offset_is_that_of_the_zone_at_every_change() -> None:
+    for zone in ("America/New_York", "Pacific/Kiritimati", "Africa/Casablanca", "Australia/Lord_Howe", "UTC"):
+        begins, _ = moments._changes(zone)
+        near = np.concatenate([begins[1:] + apart for apart in (-1_000_000, -1, 0, 1, 3_600_000_000)])
+        near = np.append(near, [946_684_800_000_000, 4_102_444_799_000_000])
+        expected = [
+            datetime.fromtimestamp(at // 10**6, ZoneInfo(zone)).utcoffset() or timedelta() for at in near.tolist()
+        ]
+        assert moments.offsets(near, zone).tolist() == [each.total_seconds() * 10**6 for each in expected]
+
+
+def test_months_have_their_numbers() -> None:
+    assert laid.month_text(0) == "2000-01"
+    assert laid.month_text(laid.SUPPORTED - 1) == str(LAST_MONTH) == MONTHS[1199]
+
+
+def test_a_file_is_named_in_its_refusal() -> None:
+    assert str(FileRefused("a.csv", "it is gone")) == "a.csv: it is gone."
