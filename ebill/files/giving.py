@@ -14,8 +14,8 @@ from ebill.files.taking import Form
 from ebill.render import lines
 from ebill.render.lines import Lines, record
 
-ROW_GROUP: Final = 1 << 20
-"""Rows of a row group of Parquet, at most."""
+ROW_GROUP: Final = 1 << 17
+"""Rows of a row group of Parquet, about: written while the next ones are worked on."""
 COMPRESSION: Final = "zstd"
 
 
