@@ -897,6 +897,18 @@ def invoice(month: str, generated: str, due: str, grace: str, **more: Any) -> di
     return {"coverage_month": month, **days, **others, **more}
 
 
+def test_an_account_of_which_nothing_is_open_or_to_come_has_no_timeline(opened: Visits) -> None:
+    with opened.store.writing(By("setup", datetime.now(UTC))) as write:
+        closed = Account(client_id=ACME, account_id="OLD", version=1, kind="dental", name="Closed",
+                         last_coverage_month="2020-12")  # fmt: skip
+        clients.put_account(write.connection, closed, "setup", write.at)
+        write.audit("put_bill_account", client_id=ACME, account_id="OLD")
+    answer = opened.look("producer", f"/clients/{ACME}")
+    assert answer.status_code == 200
+    assert 'id="title_MAIN"' in text_of(answer)
+    assert 'id="title_OLD"' not in text_of(answer)
+
+
 def test_a_timeline_is_drawn_to_scale() -> None:
     drawn = timeline([invoice("2026-08", "2026-07-12", "2026-08-01", "2026-08-31")], date(2026, 8, 3))
     assert drawn
@@ -925,3 +937,19 @@ def test_a_timeline_has_what_is_open_and_what_comes_next() -> None:
     assert [lane.invoice["coverage_month"] for lane in drawn.lanes] == ["2026-07", "2026-08", "2026-09"]
     assert [bar.what for bar in drawn.lanes[0].bars] == ["invoiced", "grace", "posting"]
     assert timeline(months[:1], date(2026, 8, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("actor", "path"),
+    [
+        ("producer", f"/clients/{ZENITH}"),
+        ("producer", "/admin/users"),
+        ("unentitled", "/home"),
+        ("manager", "/clients/a.b"),
+    ],
+)
+def test_who_is_refused_is_still_signed_in(shared: Visits, actor: str, path: str) -> None:
+    answer = shared.look(actor, path)
+    assert answer.status_code in (403, 404)
+    assert "Sign out" in text_of(answer)
+    assert "To your home page" in text_of(answer)

@@ -12,6 +12,8 @@ from ebill.web.pages.words import instant, prose
 
 MOST: Final = 40
 """Fields of one change that are shown; an import may have thousands."""
+_OF_INSTANTS: Final = (" at", "until")
+"""How fields that we write an instant into end; what people write may look like one, of the year 1 too."""
 
 
 class Difference(NamedTuple):
@@ -61,7 +63,13 @@ def _difference(name: str, was: Any, now: Any) -> Difference:
         gone, come = ([each for each in some or [] if each not in (other or [])] for some, other in
                       ((was, now), (now, was)))  # fmt: skip
         return Difference(name, _said(gone) if gone else None, _said(come) if come else None)
-    return Difference(name, None if was is None else _said(was), None if now is None else _said(now))
+    said = _instant if name.endswith(_OF_INSTANTS) else _said
+    return Difference(name, None if was is None else said(was), None if now is None else said(now))
+
+
+def _instant(value: Any) -> Markup:
+    at = datetime.fromisoformat(value)
+    return instant(at) if at.tzinfo else _said(value)
 
 
 def _said(value: Any) -> Markup:
@@ -69,11 +77,4 @@ def _said(value: Any) -> Markup:
         return Markup(", ").join(_said(each) for each in value)
     if isinstance(value, bool):
         return Markup("yes") if value else Markup("no")
-    if isinstance(value, str) and "T" in value:
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            at = None
-        if at is not None and at.tzinfo is not None:
-            return instant(at)
     return prose(str(value))
