@@ -14,8 +14,8 @@ from ebill.files.taking import Form
 from ebill.render import lines
 from ebill.render.lines import Lines, record
 
-ROW_GROUP: Final = 1 << 20
-"""Rows of a row group of Parquet, at most."""
+ROW_GROUP: Final = 1 << 17
+"""Rows of a row group of Parquet, about: written while the next ones are worked on."""
 COMPRESSION: Final = "zstd"
 
 
@@ -69,6 +69,10 @@ class Columns(Giving):
         self.form, self._reasons = form, reasons
         whole = schema(asked)
         self._schema = whole if reasons else whole.remove(len(whole) - 1).remove(len(whole) - 2)
+        if form == "arrow":  # a file of it has one dictionary for all batches, and those of the input may differ
+            for place, name in enumerate(self._schema.names):
+                if name in ECHOED:
+                    self._schema = self._schema.set(place, self._schema.field(place).with_type(_text()))
         self._waiting: list[Any] = []
         self._unkept: list[Any] = []
         self._rows = 0
@@ -96,11 +100,12 @@ class Columns(Giving):
         """Make the columns of a batch."""
         import pyarrow as pa
 
-        batch = answered.record_batch()
-        if self._reasons:
+        batch = answered.record_batch().select(self._schema.names)
+        if not batch.schema.equals(self._schema):
+            batch = batch.cast(self._schema)
+        if self._reasons or answered.reason is None:
             return batch
-        batch = batch.select(self._schema.names)
-        return batch if answered.reason is None else batch.filter(pa.array(np.asarray(answered.reason) < 0))
+        return batch.filter(pa.array(np.asarray(answered.reason) < 0))
 
     def write(self, made: Any, file: IO[bytes]) -> None:
         """Add a batch to the file."""
@@ -138,6 +143,12 @@ class Columns(Giving):
             else:
                 self._writer.write_table(table)
         self._waiting, self._rows = [], 0
+
+
+def _text() -> Any:
+    import pyarrow as pa
+
+    return pa.string()
 
 
 def giving(form: Form, asked: Any, *, reasons: bool = True) -> Giving:

@@ -20,7 +20,7 @@ from typing import IO, Any, Final, Literal, NamedTuple, cast
 import orjson
 
 from ebill import strictjson
-from ebill.batch.tables import ASKED, BATCH, JSON, Reason, Unread, is_text, readable_schema
+from ebill.batch.tables import ASKED, BATCH, JSON, KIND, Reason, Unread, is_text, readable_schema
 from ebill.errors import FileRefused, MalformedJson
 
 Form = Literal["csv", "ndjson", "parquet", "arrow"]
@@ -38,6 +38,8 @@ BLOCK: Final = 1 << 22
 LINE_MOST: Final = 1 << 24
 """Bytes of a line: one without an end would fill the memory."""
 HEAD_MOST: Final = 1 << 16
+ALIKE: Final = [*KIND, "coverage_month"]
+"""Columns in which the same comes again and again: Parquet has it once, and so it is read."""
 _ENDS: Final = 1 << 20
 """Bytes at either end of a file by which it is known again."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -295,12 +297,13 @@ class Parquet(Source):
         import pyarrow.parquet as pq
 
         try:
-            self._file = pq.ParquetFile(file)
-            schema = self._file.schema_arrow
+            schema = readable_schema(pq.read_schema(file))
+            alike = [name for name in ALIKE if name in schema.names and schema.field(name).type == pa.string()]
+            self._file = pq.ParquetFile(file, read_dictionary=alike)
         except (pa.ArrowException, OSError) as error:
             raise FileRefused(str(file), f"it is no Parquet, or damaged: {_first_line(error)}") from error
         self._name, self.total = str(file), self._file.metadata.num_rows
-        self.schema = readable_schema(schema)
+        self.schema = readable_schema(self._file.schema_arrow)
 
     def blocks(self, position: int = 0) -> Iterator[Block]:
         """Give the row groups in batches."""

@@ -16,13 +16,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.bench import calculate, deadlines, homes, imports, previews, ratios, rows, schedules, servers, start
+from tests.bench import calculate, deadlines, files, homes, imports, previews, ratios, rows, schedules, servers, start
 from tests.bench.measuring import Ratio
 
 PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "many_rows": partial(rows.many_rows, 60),
     "many_rule_sets": partial(rows.many_rows, 5_000),
     "ten_times_the_rows": rows.ten_times_the_rows,
+    "files": files.files,
+    "whole_store": files.whole_store,
     "over_http": calculate.over_http,
     "servers": servers.servers,
     "fastapi": servers.fastapi,

@@ -1,0 +1,156 @@
+"""A million rows into a file of each form, beside a writer that is handed the ready table; a whole store, too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from ebill import batch, bookfile
+from ebill.batch.laid import Laid
+from ebill.batch.tables import Batches
+from ebill.cli.stored import OPERATOR
+from ebill.files import giving, run, taking
+from ebill.files.kept import Kept
+from ebill.files.taking import Form
+from ebill.service import alike
+from ebill.service.batches import Accounts
+from ebill.store.engine import Store
+from ebill.store.many import Whose
+from tests import crowd
+from tests.bench.measuring import Ratio, in_turn
+
+ROWS = 1_000_000
+STORED = 500_000
+"""Clients of the store, of two accounts each."""
+AS_OF = date(2026, 8, 3)
+
+
+def questions(count: int = ROWS) -> Any:
+    """Make rows of 60 kinds of accounts over two years."""
+    random = np.random.default_rng(1)
+    states, months = ("PA", "DE", "WV", "NY"), [f"{2026 + number // 12}-{number % 12 + 1:02}" for number in range(24)]
+    rules = [f'{{"grace":{{"days":{days}}}}}' for days in range(30, 45)]
+
+    def some(of: Any) -> Any:
+        return pa.array(of, pa.string()).take(pa.array(random.integers(0, len(of), count)))
+
+    ids = pa.array([f"{number:010}" for number in range(count)])
+    return pa.table({"account_id": ids, "state": some(states), "coverage_month": some(months), "rules": some(rules)})
+
+
+def files() -> Iterator[Ratio]:
+    """Answer a million rows of Parquet into each form, with one thread and with all."""
+    book, asked = bookfile.load(bookfile.path()).book, questions()
+    ready = batch.schedule(asked, book, as_of=AS_OF)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "in.parquet"
+        pq.write_table(asked, source, row_group_size=1 << 17)
+
+        def ours(form: Form, threads: int) -> Callable[[], None]:
+            def answer() -> None:
+                output = folder / f"out.{form}"
+                opened = taking.opened(source, "parquet")
+                kept = Kept(output, {"of": "a bench"}, datetime.now(UTC).isoformat(), None)
+                answering = run.answering(opened, Batches(book, as_of=AS_OF))
+                run.run(opened.blocks, answering, giving.giving(form, opened.schema), kept, None, threads=threads)
+                output.unlink()
+
+            return answer
+
+        for form, write in WRITERS.items():
+            taken = in_turn(
+                {
+                    "ours": (ours(form, run.THREADS), 1),
+                    "one thread": (ours(form, 1), 1),
+                    "writer": (partial(_synced, write, ready, folder / "ready"), 1),
+                },
+                rounds=3,
+            )
+            all_cores, one, writer = (taken.median(what) for what in ("ours", "one thread", "writer"))
+            print(
+                f"\n{ROWS:,} rows of Parquet to {form}: {all_cores:.2f} s, with one thread {one:.2f} s;"
+                f" a writer handed the ready table, synced too, {writer:.2f} s"
+            )
+            yield taken.beside("ours", "writer", f"{form}: ours / a writer handed the ready table")
+
+
+def whole_store() -> Iterator[Ratio]:
+    """Answer twelve months of a million accounts of a store, beside reading the accounts and writing the table."""
+    book, now = bookfile.load(bookfile.path()).book, datetime(2026, 8, 3, 16, tzinfo=UTC)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = Store(f"sqlite:///{folder}/bench.db")
+        store.upgrade()
+        crowd.crowd(store, STORED, STORED // 100)
+
+        def answered() -> Path:
+            output = folder / "book.parquet"
+            output.unlink(missing_ok=True)
+            with store.reading(patient=True) as connection:
+                source = Accounts(connection, book, OPERATOR, np.datetime64("2026-01", "M"), 12, Laid(AS_OF, now))
+            kept = Kept(output, None, now.isoformat(), None)
+            run.run(source.blocks, source.answer, giving.giving("parquet", source.schema), kept, None)
+            return output
+
+        ready = pq.read_table(answered())
+
+        def read_and_written() -> None:
+            with store.reading(patient=True) as connection:
+                alike.read(connection, Whose(lambda column: column == column))  # noqa: PLR0124  # true of every one
+            pq.write_table(ready, folder / "ready", compression=giving.COMPRESSION)
+
+        taken = in_turn({"ours": (answered, 1), "read and written": (read_and_written, 1)}, rounds=1)
+        store.close()
+    own, other = (taken.median(what) for what in ("ours", "read and written"))
+    print(
+        f"\n12 months of {2 * STORED:,} accounts of a store to Parquet: {own:.1f} s;"
+        f" reading the accounts and writing the ready table {other:.1f} s"
+    )
+    yield taken.beside("ours", "read and written", "whole store: ours / reading accounts and writing")
+
+
+def _synced(write: Callable[[Any, Path], None], table: Any, file: Path) -> None:
+    """Write a table, and make it last as ours does."""
+    write(table, file)
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _parquet(table: Any, file: Path) -> None:
+    pq.write_table(table, file, compression=giving.COMPRESSION)
+
+
+def _arrow(table: Any, file: Path) -> None:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _csv(table: Any, file: Path) -> None:
+    plain = [(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in table.schema]
+    pc.write_csv(table.cast(pa.schema(plain)), file)
+
+
+def _ndjson(table: Any, file: Path) -> None:
+    with file.open("wb") as opened:
+        for part in table.to_batches():
+            opened.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in part.to_pylist())
+
+
+WRITERS: dict[Form, Callable[[Any, Path], None]] = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "csv": _csv,
+    "ndjson": _ndjson,
+}
