@@ -207,10 +207,14 @@ class Csv(Lined):
         return 0
 
     def _one_by_one(self, content: bytes) -> Read:
+        with ExitStack() as stack:  # the limit is the whole process's, and an import has the usual one
+            stack.callback(csv.field_size_limit, csv.field_size_limit(LINE_MOST))
+            return self._lines(content)
+
+    def _lines(self, content: bytes) -> Read:
         rows: list[dict[str, str | None]] = []
         unread: dict[int, Unread] = {}
         lines = csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline=""), strict=True)
-        csv.field_size_limit(LINE_MOST)
         while True:
             row: dict[str, str | None] = {}
             try:
