@@ -25,6 +25,8 @@ from ebill.web.routes import Route
 from tests.stores import Databases
 from tests.world import ACME, ACTORS, UNKNOWN, ZENITH, Door, book_file, rehearsed, without_grants
 
+pytestmark = pytest.mark.anywhere
+
 FILE = Path(__file__).with_name("access_matrix.csv")
 ROWS = list(csv.DictReader(FILE.read_text("utf-8").splitlines()))
 OBJECTS = (ACME, ZENITH, UNKNOWN)

@@ -28,6 +28,8 @@ from ebill.render.csv import cell
 from ebill.rulebook import RuleBook
 from tests.accounts import Row, rows
 
+pytestmark = pytest.mark.anywhere
+
 EBILL = Path(sys.executable).with_name("ebill")
 AS_OF = date(2026, 8, 3)
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)

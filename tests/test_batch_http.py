@@ -15,6 +15,8 @@ from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import batches, create_app, reading
 from tests.accounts import PAID, Row, asked, rows
 
+pytestmark = pytest.mark.anywhere
+
 PATH = "/v1/calculate/batch"
 NDJSON = "application/x-ndjson"
 GOOD = b'{"state":"PA","coverage_month":"2026-08"}\n'

@@ -22,6 +22,8 @@ from ebill.service.clients import Window
 from ebill.store.engine import Store
 from ebill.store.people import User
 
+pytestmark = pytest.mark.anywhere
+
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
 FIRST, COUNT = np.datetime64("2025-11", "M"), 12
 

@@ -26,6 +26,8 @@ from ebill.web.pages import oidc as pages
 from tests.providers import CLIENT_ID, CLIENT_SECRET, KEY, OTHER_KEY, Provider, running
 from tests.visits import HTML, Visits, text_of, visits
 
+pytestmark = pytest.mark.anywhere
+
 PUBLIC = "http://localhost"
 SUBJECT = "248289761001"
 SAID = "Nobody could be signed in this way."

@@ -19,6 +19,8 @@ from tests.stores import Databases
 from tests.visits import Visits, rehearsed_visits, session_ids, text_of
 from tests.world import ACME, ACTORS, MARK, UNKNOWN, ZENITH, without_grants
 
+pytestmark = pytest.mark.anywhere
+
 FILE = Path(__file__).with_name("pages_matrix.csv")
 ROWS = list(csv.DictReader(FILE.read_text("utf-8").splitlines()))
 WITH_FILE = {f"POST {page.path}" for page in pages.PAGES if page.takes_file}
