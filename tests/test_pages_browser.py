@@ -34,6 +34,7 @@ from tests.world import book_file
 
 CHROMIUM = "/usr/bin/chromium"
 WORD = "seven green bicycles"
+expect.set_options(timeout=30_000)  # a busy machine takes its time
 NOBODY = "nobody-in-particular"
 HOSTILE = "</title><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{7*7}}"
 WIDTHS = [360, 1280]
@@ -182,7 +183,7 @@ def visit(chromium: Browser, served: Served, width: int, **how: Any) -> Iterator
             route.abort()
 
     context = chromium.new_context(viewport={"width": width, "height": 900}, base_url=served.url, **how)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     context.route("**/*", guard)
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
