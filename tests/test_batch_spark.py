@@ -26,7 +26,8 @@ COUNT = 20_000
 @pytest.fixture(scope="module")
 def session() -> Iterator[Any]:
     # A session takes a while to start: there is one for all.
-    sql = pytest.importorskip("pyspark.sql")
+    from pyspark import sql
+
     builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     made = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000").getOrCreate()
     yield made

@@ -292,6 +292,16 @@ def test_a_worked_example_shows_each_month_before_and_after(shared: Visits) -> N
         assert row.count('class="moved"') == 1
 
 
+def test_a_worked_example_begins_with_the_month_before_where_its_next_invoice_moves(shared: Visits) -> None:
+    fields = {**GRACE, "kind": "generation", "way": "days_before_due", "days_before_due": "25"}
+    page = text_of(ask(shared, OF_ACCOUNT_AT + "/rule", fields))
+    (table,) = re.findall(r'<table class="stacked year worked moves">(.*?)</table>', page, re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", table.split("<tbody>")[1], re.DOTALL)
+    assert [when(row) for row in rows[:2]] == ["2027-12", "2028-01"]
+    assert 'data-label="Next invoice" class="moved"' in rows[0]
+    assert 'data-label="Generated" class="moved"' not in rows[0]
+
+
 def test_accounts_that_move_alike_are_worked_out_together(shared: Visits) -> None:
     page = text_of(ask(shared, OF_CLIENT_AT + "/rule", GRACE))
     assert page.count('<table class="stacked year worked') == 1
@@ -686,6 +696,23 @@ def test_an_exception_is_previewed_entered_listed_and_withdrawn(opened: Visits) 
     assert f"{at}?coverage_month=2028-03" not in text_of(opened.look("manager", OF_ACCOUNT_AT))
     entered = opened.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/exceptions").get_json()["data"]
     assert [(each["withdrawn"], each["reason"]) for each in entered] == [(False, "Calendar"), (True, "A slip")]
+
+
+def test_dates_that_are_fixed_for_one_month_are_not_taken_for_another(opened: Visits) -> None:
+    at = OF_ACCOUNT_AT + "/exception"
+    assert save(opened, at, FIX, acknowledged="yes").status_code == 303
+    filled = text_of(ask(opened, at, {"coverage_month": "2028-03"}))
+    assert 'name="tried" value="2028-03"' in filled
+    other = {**FIX, "tried": "2028-03", "coverage_month": "2028-04", "grace_end_date": "2028-05-05"}
+    page = text_of(ask(opened, at, other))
+    assert (is_savable(page), 'id="due_date_fault"' in page, "is what is fixed for Mar 2028" in page) == (
+        False, True, True,
+    )  # fmt: skip
+    assert 'id="grace_end_date_fault"' not in page
+    assert 'name="tried" value="2028-03"' in page
+    assert is_savable(text_of(ask(opened, at, {**other, "due_date": "2028-04-04"})))
+    assert is_savable(text_of(ask(opened, at, {**other, "tried": "2028-04"})))
+    assert opened.send("manager", at, other | {"acknowledged": "yes"}).status_code == 412
 
 
 def test_an_exception_that_fixes_nothing_yet_does_nothing_and_is_no_mistake_yet(shared: Visits) -> None:

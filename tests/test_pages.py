@@ -548,6 +548,26 @@ def test_a_list_goes_on_over_midnight(opened: Visits, monkeypatch: pytest.Monkey
     assert all("5 days" in text_of(answer) for answer in (second, today))
 
 
+def test_an_invoice_whose_grace_has_ended_unpaid_is_on_the_home_page(
+    opened: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebill.web.pages.home.PAGE", 1)
+    now = datetime(2026, 11, 26, 15, tzinfo=UTC)
+    with opened.store.writing(By("setup", now)) as write:
+        opened.sessions["late"] = people.new_session(write.connection, "pat-producer", now)
+        write.audit("setup")
+    monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: now))
+    home, first = opened.look("late", "/home"), opened.look("late", "/home?show=lapsed")
+    (link,) = re.findall(r'class="button" href="([^"]*)"', first.text)
+    second = opened.look("late", unescape(link))
+    lapsed = home.text.split('id="lapsed"')[1]
+    assert "Grace has ended, unpaid" in text_of(home)
+    assert lapsed.count(f"/clients/{ACME}#") == 4
+    assert ["Sep 2026" in lapsed, "Aug 2026" in lapsed, "Oct 2026" in lapsed] == [True, False, True]
+    accounts = [re.findall(rf"/clients/{ACME}#(\w+)", answer.text) for answer in (first, second)]
+    assert accounts == [["COBRA"], ["MAIN"]]
+
+
 @pytest.mark.parametrize("on", ["9999-12-31", "1999-12-31", "soon"])
 def test_a_list_begins_on_no_day_that_is_not_supported(shared: Visits, on: str) -> None:
     answer = shared.look("producer", f"/home?show=grace&on={on}")
@@ -876,6 +896,15 @@ def test_what_if_i_pay_is_answered_as_the_api_answers(shared: Visits) -> None:
 )
 def test_a_slip_in_what_if_i_pay_is_said(shared: Visits, query: dict[str, str], said: str) -> None:
     assert said in paid(shared, **query)
+
+
+def test_what_is_paid_already_is_said_where_one_asks_what_paying_means(opened: Visits) -> None:
+    now = datetime.now(UTC)
+    asked = f"/clients/{ACME}?account=MAIN&month={now:%Y-%m}&pay_on={now.date()}"
+    assert "is paid already" not in text_of(opened.look("producer", asked))
+    _pay(opened)
+    assert "is paid already" in text_of(opened.look("producer", asked))
+    assert "is paid already" not in text_of(opened.look("producer", asked.replace("MAIN", "COBRA")))
 
 
 def test_the_client_page_tells_who_changed_what_and_not_of_others(shared: Visits) -> None:

@@ -266,9 +266,12 @@ def examples(
 ) -> list[Example]:
     """Work a change out over twelve coverage months, those of accounts that it moves first.
 
-    They begin with what it is about, or with the current month where that is later.
+    They begin with what it is about, or with the current month where that is later; with the month before where its
+    dates move, too, as those do that hang on the next invoice.
     """
     first = _first_month(change, now)
+    if any(move["coverage_month"] == str(first - 1) for move in effect["moved"]):
+        first -= 1
     months = [str(first + n) for n in range(MONTHS)]
     before = _before(connection, book, user, change, first, now)
     for move in effect["moved"]:

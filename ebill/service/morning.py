@@ -26,13 +26,16 @@ from ebill.service.invoices import versions
 from ebill.standing import Standing
 from ebill.store.people import User
 
-Group = Literal["grace", "due", "pay_by", "posting"]
+Group = Literal["grace", "due", "pay_by", "posting", "lapsed"]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 Reading = Callable[[], AbstractContextManager[Connection]]
 
 
 class About(NamedTuple):
-    """What a group is about: one kind of deadline, of invoices that stand so, within so many days from today on."""
+    """What a group is about: one kind of deadline, of invoices that stand so, within so many days from today on.
+
+    Below 0, they are those before today.
+    """
 
     kind: Kind
     standings: frozenset[Standing]
@@ -44,6 +47,7 @@ ABOUT: Final[Mapping[Group, About]] = {
     "due": About("due", frozenset({"invoiced"}), 7),
     "pay_by": About("safe_pay_by", frozenset({"invoiced", "in_grace"}), 7),
     "posting": About("posts_by", frozenset({"payment_pending"}), 31),
+    "lapsed": About("grace_end", frozenset({"grace_expired"}), -62),
 }
 """`pay_by` is by when to pay so that the next invoice shows it for certain."""
 
@@ -65,8 +69,8 @@ def sought(
     first, _ = default_span(book, user, on, None, now)
     return {
         **given,
-        "first": first,
-        "last": min(first + timedelta(days=days), LAST_DAY),
+        "first": max(first + timedelta(days=min(days, 0)), FIRST_DAY),
+        "last": min(first + timedelta(days=max(days, -1)), LAST_DAY),
         "kinds": frozenset({kind}),
         "standing": standings if chosen is None else chosen,
     }

@@ -78,9 +78,13 @@ def _asked(look: Look, accounts: list[dict[str, Any]]) -> dict[str, Any]:
     waiting = [pair for pair in billed if pair[1]["standing"] in ("in_grace", "invoiced")] or billed
     account, invoice = min(waiting, key=lambda pair: pair[1]["due_date"], default=(None, None))
     first = account or (accounts[0] if accounts else None)
+    of = query.get("account", first["account_id"] if first else "")
+    month = str(query["month"]) if "month" in query else (invoice["coverage_month"] if invoice else "")
+    asked_for = [each for account, each in billed if (account["account_id"], each["coverage_month"]) == (of, month)]
     return {
-        "account": query.get("account", first["account_id"] if first else ""),
-        "month": str(query["month"]) if "month" in query else (invoice["coverage_month"] if invoice else ""),
+        "account": of,
+        "month": month,
+        "recorded": next((each["payment"] for each in asked_for if "payment" in each), None),
         "pay_on": query.get("pay_on", first["as_of"] if first else None),
         "pay_at": query.get("pay_at", ""),
         "months": sorted({invoice["coverage_month"] for _, invoice in billed}),

@@ -31,6 +31,7 @@ HEADINGS: Final[Mapping[str, tuple[str, str]]] = {
         "Paid by this day, the payment is sure to show on the next invoice.",
     ),
     "posting": ("Waiting to post", "Paid; the payment posts by this day at the latest."),
+    "lapsed": ("Grace has ended, unpaid", "In the last two months. No payment is recorded here for these."),
 }
 
 
@@ -126,7 +127,8 @@ def _group(
     values = {**around, "heading": heading, "lead": lead, "show": show}
     if asked is None:
         return Later(lambda _: Shown("list.html", {**values, **_no_page(look)}))
-    return _page(look, asked, cursor, {**values, "more": {"show": show, "on": asked["first"].isoformat()}})
+    begun_on, _ = deadlines.default_span(look.book, look.user, on, None, look.now)
+    return _page(look, asked, cursor, {**values, "more": {"show": show, "on": begun_on.isoformat()}})
 
 
 def _day(look: Look, query: dict[str, Any], day: date, kind: Any, cursor: str | None, around: dict[str, Any]) -> Later:
