@@ -38,7 +38,10 @@ expect.set_options(timeout=30_000)  # a busy machine takes its time
 NOBODY = "nobody-in-particular"
 HOSTILE = "</title><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{7*7}}"
 WIDTHS = [360, 1280]
-MONTH = datetime.now(UTC).strftime("%Y-%m")
+NOW = datetime.now(UTC)
+MONTH = NOW.strftime("%Y-%m")
+SOON = (NOW + timedelta(days=2)).date().isoformat()
+"""A day on which every invoice that is out can be paid, and not the one that the form begins with."""
 OPEN_DETAILS = """
     for (const each of document.querySelectorAll("details:not(details details)")) each.open = true;
     for (const each of document.querySelectorAll("details details:first-of-type")) each.open = true;
@@ -265,7 +268,7 @@ def test_a_client_its_why_and_what_if_i_pay(page: Page, served: Served) -> None:
     expect(dates.first).to_contain_text("before the due date")
     page.locator("details.pay > summary").click()
     page.get_by_label("Bill account", exact=True).select_option("COB")
-    page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+    page.get_by_label("Date", exact=True).fill(SOON)
     page.get_by_label("Time, if known").fill("18:30")
     page.get_by_role("button", name="Show").click()
     expect(page.locator("#paid")).to_contain_text("Received")
@@ -459,7 +462,7 @@ def test_an_answer_comes_as_one_types(chromium: Browser, served: Served) -> None
         come_in(page, served)
         page.goto("/clients/C00001")
         page.locator("details.pay > summary").click()
-        page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+        page.get_by_label("Date", exact=True).fill(SOON)
         expect(page.locator("#paid")).to_contain_text("Received")
         assert page.url.endswith("/clients/C00001")
 
@@ -470,7 +473,7 @@ def test_a_session_that_has_ended_elsewhere_leads_to_sign_in_as_one_types(chromi
         page.goto("/clients/C00001")
         page.locator("details.pay > summary").click()
         page.context.clear_cookies()
-        page.get_by_label("Date", exact=True).fill(f"{MONTH}-03")
+        page.get_by_label("Date", exact=True).fill(SOON)
         expect(page).to_have_title("Sign in · eBill")
 
 
