@@ -182,7 +182,7 @@ def _people(write: Writing, book: RuleBook) -> User:
 
 
 def _pay(write: Writing, book: RuleBook, admin: User, made: list[dict[str, str]]) -> None:
-    """Record what was paid for this month and the one before: mostly early in it, some only yesterday, some not at all.
+    """Record what was paid for this month and the two before: mostly early in it, some only yesterday, some not at all.
 
     An invoice is generated before it is due, on the 1st here or later: so none is paid before it is there.
     """
@@ -194,7 +194,8 @@ def _pay(write: Writing, book: RuleBook, admin: User, made: list[dict[str, str]]
         if row["record"] != "bill_account":
             continue
         of = row["client_id"], row["account_id"]
-        for month, early, late in ((this_month - relativedelta(months=1), 0.95, 0.95), (this_month, 0.6, 0.8)):
+        for back, early, late in ((2, 0.97, 0.97), (1, 0.95, 0.95), (0, 0.6, 0.8)):
+            month = this_month - relativedelta(months=back)
             chance, paid_on = luck.random(), month + timedelta(days=luck.randrange(5))
             paid_on = paid_on if chance < early and paid_on < today else yesterday
             if chance < late and str(month.month) not in skipped.get(row["client_id"], ()):

@@ -15,6 +15,8 @@ from ebill.errors import BookRefused
 from ebill.rulebook import RuleBook
 from tests.books import HERE, SHIPPED, book, edited, here, invoice, small
 
+pytestmark = pytest.mark.anywhere
+
 OLD = small()
 NEW = edited(("days_before_due = 20", "days_before_due = 10"), text=OLD)
 GENERATION = {book(OLD).version: date(2026, 7, 12), book(NEW).version: date(2026, 7, 22)}

@@ -37,6 +37,8 @@ from ebill.rules import (
 )
 from tests.strategies import day, month
 
+pytestmark = pytest.mark.anywhere
+
 ROLL = "must be one of none, following, modified_following, preceding"
 NULL = "must not be null"
 HUGE = 10**30

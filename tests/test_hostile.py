@@ -24,6 +24,8 @@ from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import create_app, docs, reading
 from tests.hostile import GOOD, LARGEST, ROWS, Answer, Row, Sent, ask, body, judge, repeated
 
+pytestmark = pytest.mark.anywhere
+
 EBILL = Path(sys.executable).with_name("ebill")
 LISTED = {*range(1, 36), *range(37, 44), 45, 46, 47, 58, 60, 78, 79, 84, 85, 87, 89}
 """The threats that a calculator without clients, cursors, files and sign-in is exposed to; 36 needs a socket."""

@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from ebill import demo, passwords
 from ebill.service import payments
 from ebill.store import clients, people
+from ebill.store import payments as stored
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
@@ -157,7 +158,8 @@ def _fill(store: Store) -> dict[str, str]:
         admin = people.user(write.connection, demo.ADMIN)
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
-        payments.record(write, book, admin, "C00001", "MED", paid)
+        before = stored.in_force(write.connection, "C00001").get("MED", {}).get(MONTH)
+        payments.record(write, book, admin, "C00001", "MED", paid | ({"replaces": before.payment_id} if before else {}))
         people.add_user(write.connection, User(NOBODY, "N", "producer", "PA", 1, frozenset(), frozenset()), now)
         sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()

@@ -11,6 +11,8 @@ from argon2 import PasswordHasher
 from ebill import passwords
 from ebill.errors import InvalidInput, TooBusy
 
+pytestmark = pytest.mark.anywhere
+
 GOOD = "amsel drossel fink und star"
 FORM = re.compile(r"\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 

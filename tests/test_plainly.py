@@ -12,6 +12,8 @@ from ebill.plainly import NotPlain, Plain
 from ebill.questions import CalculationSchema, PostingSchema
 from ebill.web import ROUTES
 
+pytestmark = pytest.mark.anywhere
+
 GOOD: dict[str, list[Any]] = {
     "state": ["PA", "NY"],
     "product": ["cobra"],

@@ -12,6 +12,8 @@ from ebill.questions import PostingQuestion
 from ebill.reading import DEEPEST, WHOLE_FILE, read
 from tests.books import HERE, HOUSE, NOW, TEXT, book, edited, faults, here, invoice, row, section, small
 
+pytestmark = pytest.mark.anywhere
+
 BASE = small()
 DUE = "due = { day = 1 }"
 GRACE = "grace = { days = 30 }"

@@ -31,6 +31,8 @@ from ebill.rules import (
 )
 from tests.strategies import DUES, GENERATIONS, GRACES, PAY_BYS, POSTINGS, day, rule
 
+pytestmark = pytest.mark.anywhere
+
 BANK = library_calendar("XFED")
 
 RULES: list[tuple[str, Any, str]] = [

@@ -16,6 +16,8 @@ from ebill.errors import MalformedJson
 from ebill.strictjson import DEEPEST, loads
 from tests.strategies import PROFILE
 
+pytestmark = pytest.mark.anywhere
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
