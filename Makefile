@@ -9,7 +9,7 @@ LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-has
 PYTEST := .venv/bin/pytest -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help run test check fmt everywhere browser screenshots bench mutants lock
+.PHONY: help run test check fmt everywhere browser screenshots spark bench trust mutants lock
 help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
@@ -43,6 +43,9 @@ spark: .venv-spark/.made ## the same dates on a local Spark, which needs Java 17
 
 bench: .venv/.test ## how long things take (ARGS=one_month: a part; ARGS=--keep: keep its ratios)
 	.venv/bin/python -m tests.bench $(ARGS)
+
+trust: .venv/.test ## show every goal of reliability, about an hour (ARGS="G6 G7": some; ARGS=--quick: in minutes)
+	.venv/bin/python -m tests.trust $(ARGS)
 
 mutants: .venv/.test ## plant faults and list those that no test sees (ARGS=ebill/dates.py: in one module)
 	.venv/bin/python -m tests.mutants $(ARGS)
