@@ -41,7 +41,7 @@ def filled(emptied_store: Store, book: RuleBook) -> Store:
 
 def read(store: Store, book: RuleBook, user: User = OPERATOR, count: int = COUNT) -> list[dict[str, Any]]:
     with store.reading(patient=True) as connection:
-        source = Accounts(connection, book, user, FIRST, count, Laid(None, NOW))
+        source = Accounts(connection, book, user, FIRST, count, Laid(book, None, NOW))
     found = []
     for block in source.blocks():
         found += source.answer(block).record_batch().to_pylist()
@@ -108,7 +108,7 @@ def test_a_user_s_rows_are_those_of_the_clients_they_may_see(filled: Store, book
 @pytest.mark.parametrize(("first", "count"), [("2099-12", 2), ("2026-01", 0), ("1999-12", 1)])
 def test_months_that_are_not_supported_are_refused(filled: Store, book: RuleBook, first: str, count: int) -> None:
     with filled.reading() as connection, pytest.raises(InvalidInput):
-        Accounts(connection, book, OPERATOR, np.datetime64(first, "M"), count, Laid(None, NOW))
+        Accounts(connection, book, OPERATOR, np.datetime64(first, "M"), count, Laid(book, None, NOW))
 
 
 def test_the_command_writes_the_whole_book(sqlite_url: str, book: RuleBook, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache, partial
 from types import MappingProxyType
@@ -47,7 +48,7 @@ from ebill.errors import (
 )
 from ebill.paid import window
 from ebill.posting import Reflected, Timeliness
-from ebill.rulebook import Life, RuleBook
+from ebill.rulebook import Row, RuleBook, Scope
 from ebill.schedule import DATE_NAMES
 from ebill.standing import STANDINGS, WARNINGS, standing
 
@@ -73,6 +74,8 @@ WARNED: Final = tuple(
 """How warnings are written, by their number."""
 REASONS_MOST: Final = 10_000
 """Reasons that are kept for the next row that is wrong alike."""
+KEPT_MOST: Final = 10_000
+"""Rules, and what else makes accounts alike, that are kept as they were read."""
 JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
@@ -164,9 +167,11 @@ class Batches:
         self, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None, most_kinds: int | None = None
     ) -> None:
         self.book, self._most_kinds = book, most_kinds
-        self._fresh = partial(Laid, as_of, now)
+        self._fresh = partial(Laid, book, as_of, now)
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
+        self._rows: dict[str | None, tuple[Row, ...]] = {}
+        self._scopes: dict[Kind, Scope] = {}
         self._reasons: dict[Any, Reason] = {}
 
     def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
@@ -208,20 +213,30 @@ class Batches:
             key = key * len(texts) + codes
             sizes.append(len(texts))
         distinct, where = _distinct(key, int(np.prod([float(size) for size in sizes])))
-        kinds = np.empty(len(distinct), np.int64)
-        for place, number in enumerate(distinct.tolist()):
-            told: dict[str, str | None] = {}
-            for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
-                number, code = divmod(number, size)  # noqa: PLW2901  # a number in digits of several bases
-                told[name] = texts[code]
-            kind = tuple(told.get(name) for name in KIND)
-            kinds[place] = laid.kind(kind, partial(self._life, kind))
-        return np.take(kinds, where)
+        told: dict[str, Sequence[str | None]] = {}
+        for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
+            distinct, codes = np.divmod(distinct, size)  # a number in digits of several bases
+            told[name] = [texts[code] for code in codes.tolist()]
+        columns = [told.get(name) or [None] * len(distinct) for name in KIND]
+        kinds: list[Kind] = list(zip(*columns, strict=True))
+        return np.take(laid.kinds_of(kinds, self._scope), where)
 
-    def _life(self, kind: Kind) -> Life:
-        """Give the dates of a kind. Raises what keeps all its rows from having any."""
-        question = self._read({**dict(zip(KIND, kind, strict=True)), "coverage_month": str(FIRST_MONTH)})
-        return questions.life(self.book, question)
+    def _scope(self, kind: Kind) -> Scope:
+        """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
+        given = dict(zip(KIND, kind, strict=True))
+        own = given.pop("rules")
+        rows = self._rows.get(own)
+        if rows is None:
+            rows = () if own is None else questions.rows(_json(own))
+            self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
+            self._rows[own] = rows
+        others = tuple(given.values())
+        scope = self._scopes.get(others)
+        if scope is None:
+            scope = questions.scope(self._read({**given, "coverage_month": str(FIRST_MONTH)}))
+            self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
+            self._scopes[others] = scope
+        return replace(scope, rows=rows)
 
     def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
         """Read a row as the calculator reads what it is asked, every fault at once."""
@@ -547,14 +562,12 @@ def _moments(column: Any) -> Moments:
 
 def posted(given: Moments, kinds: Numbers, laid: Laid) -> Posted:
     """Give when payments post, accounts that pay alike together."""
-    ways = [laid.kinds[kind].ways for kind in range(int(kinds.max(initial=-1)) + 1)]
-    alike: dict[Any, int] = {}
-    of_kind = np.array([alike.setdefault(way, len(alike)) for way in ways], np.int64)
-    of_row = np.take(of_kind, kinds)
+    of_row = laid.ways_of(kinds)
     found = Posted(*(np.full(len(kinds), NONE, np.int32) for _ in Posted._fields))
-    for way, number in alike.items():
-        if way:
-            rows = slice(None) if len(alike) == 1 else np.flatnonzero(of_row == number)
+    present = np.flatnonzero(np.bincount(of_row, minlength=1)).tolist()
+    for number in present:
+        if way := laid.ways[number]:
+            rows = slice(None) if len(present) == 1 else np.flatnonzero(of_row == number)
             for column, days in zip(found, moments.posted(given.take(rows), way), strict=True):
                 column[rows] = days
     return found
