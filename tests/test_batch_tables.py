@@ -17,7 +17,7 @@ import pytest
 
 from ebill import batch, bookfile
 from ebill.batch import laid, moments
-from ebill.batch.tables import ANSWERED, ASKED, WARNED, Batches, answers, schema
+from ebill.batch.tables import ANSWERED, ASKED, KIND, WARNED, Batches, answers, schema
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import FileRefused, TableRefused
 from ebill.rulebook import Row as Entry
@@ -66,6 +66,27 @@ def test_10_000_rows_good_and_bad_are_answered_as_each_is_alone() -> None:
     reasons = Counter(row["reason"] for row in found)
     assert reasons[None] > 2_000
     assert {"invalid_input", "not_billed", "exception_too_far"} <= reasons.keys()
+
+
+@pytest.mark.anywhere
+def test_a_million_rows_of_many_rule_sets_are_each_as_alone() -> None:
+    kinds = 150
+    every = [{**row, "account_id": None, "as_of": None, "paid_at": None} for row in rows(kinds, seed=6, kinds=kinds)]
+    months = ["2000-01", *MONTHS[312:336], "2099-12", "2100-01"]
+    random = np.random.default_rng(6)
+    whose, month = random.integers(0, kinds, 1_000_000), random.integers(0, len(months), 1_000_000)
+    given = {name: pa.array([row[name] for row in every], TEXT).take(pa.array(whose)) for name in KIND}
+    asked_for = pa.table({**given, "coverage_month": pa.array(months).take(pa.array(month))})
+    answer = batch.schedule(asked_for, book(), now=NOW)
+    pairs, first, where = np.unique(whose * len(months) + month, return_index=True, return_inverse=True)
+    distinct = answer.take(pa.array(first))
+    assert distinct.take(pa.array(where)).equals(answer.combine_chunks().unify_dictionaries())
+    for pair, told in zip(pairs.tolist(), plain(distinct), strict=True):
+        row = {**every[pair // len(months)], "coverage_month": months[pair % len(months)]}
+        expected = alone(book(), row, NOW)
+        assert told == {name: expected[name] for name in told}, row
+    assert {code for row in plain(distinct) for code in (row["warnings"] or "").split()} >= set(WARNINGS[:6])
+    assert len({row["reason"] for row in plain(distinct)}) > 3
 
 
 def test_a_row_depends_on_no_other_whatever_the_batches() -> None:
