@@ -17,7 +17,8 @@ import pytest
 
 from ebill import batch, bookfile
 from ebill.batch import laid, moments
-from ebill.batch.tables import ANSWERED, ASKED, KIND, WARNED, Batches, answers, schema
+from ebill.batch.asked import ASKED, KIND
+from ebill.batch.tables import ANSWERED, WARNED, Batches, answers, schema
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import FileRefused, TableRefused
 from ebill.rulebook import Row as Entry

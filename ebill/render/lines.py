@@ -18,8 +18,9 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import orjson
 
+from ebill.batch.asked import IDS
 from ebill.batch.laid import NONE, SUPPORTED, Entries, month_text
-from ebill.batch.tables import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
+from ebill.batch.tables import ECHOED, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
 from ebill.schedule import DATE_NAMES, FIXED_NAMES
 from ebill.standing import STANDINGS, standing
