@@ -34,7 +34,7 @@ _OF_CLIENT: Final = len(SETTINGS)
 
 
 class Key(NamedTuple):
-    """All that the dates of an account depend on, but for the rule book: settings, rules and exceptions."""
+    """All that an account's dates and warnings depend on, but for the rule book: settings, rules and exceptions."""
 
     settings: tuple[Any, ...]
     rules: tuple[tuple[Any, ...], ...] = ()
@@ -159,8 +159,10 @@ def scope_of(key: Key) -> Scope:
     account = Account(client_id="", account_id="", version=0, kind="", name="", **_settings(own))
     entry: dict[str, Any] = {"client_id": "", "retroactive": False, "reason": None, "recorded_at": _ONCE}
     rules = (
-        RuleEntry(**entry, account_id="" if is_own else None, since=since, kind="", rule=rule, cite="", assumed=False)
-        for is_own, since, rule in key.rules
+        RuleEntry(
+            **entry, account_id="" if is_own else None, since=since, kind="", rule=rule, cite="", assumed=bool(assumed)
+        )
+        for is_own, since, rule, assumed in key.rules
     )
     exceptions = (
         ExceptionEntry(
