@@ -132,7 +132,7 @@ def schedule(
 ) -> tuple[bytes, datetime]:
     """Write what `clients.schedule_until` answers, of a client that is there as it is now; and until when it stays so.
 
-    To be asked while the store is held still. Raises as `clients.schedule_until`.
+    `now` is in UTC. To be asked while the store is held still. Raises as `clients.schedule_until`.
     """
     kept, known = drawings(book), brief(glance, client_id)
     chosen = known.accounts if account_id is None else [row for row in known.accounts if row[0] == account_id]
@@ -140,13 +140,13 @@ def schedule(
         raise AccountNotFound
     kinds = [_kind(known, row) for row in chosen]
     timelines = [kept.timeline(kind) for kind in kinds]
-    until = FOR_GOOD
+    until, number, utc = FOR_GOOD, quarter(now), now.date()
     paid = _paid(known)
     written = [b'{"client_id":', encode(client_id), kept.before]
     for row, kind, timeline in zip(chosen, kinds, timelines, strict=True):
         as_of = window.as_of
         if as_of is None:
-            as_of, ends = _day(timeline.on(now).rule("timezone").name, quarter(now))
+            as_of, ends = _day(timeline.on(utc).rule("timezone").name, number)
             until = min(until, ends)
         account = dict(zip(NAMES, row, strict=False))
         pieces = _pieces(kept, kind, row, window, as_of, paid[row[0]], client_id)

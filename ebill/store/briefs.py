@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, and_, bindparam, select
+from sqlalchemy import Select, Text, and_, bindparam, cast, literal_column, null, select, union_all
 
 from ebill.store.glance import Glance
 from ebill.store.many import SETTINGS
@@ -24,10 +24,14 @@ EXCEPTION: Final = (
     "generation_date",
     "due_date",
     "grace_end_date",
-    "withdrawn",
     "reason",
+    "withdrawn",
 )
 PAYMENT: Final = ("account_id", "coverage_month", "paid_at", "payment_id")
+"""What the rows of each begin with."""
+_NUMBERED: Final = 2
+"""Columns before these: which of the three it is, and where it stands among them."""
+_TEXTS: Final = 6
 
 
 class Brief(NamedTuple):
@@ -42,7 +46,16 @@ class Brief(NamedTuple):
 def brief(glance: Glance, client_id: str) -> Brief:
     """Give a client in brief. To be asked while the store is held still."""
     asked = {"client_id": client_id}
-    return Brief(*(glance.rows(query, asked) for query in _QUERIES))
+    known = Brief(glance.rows(_ACCOUNTS, asked), [], [], [])
+    if entered := glance.rows(_ENTERED, asked):
+        for which, _, *texts, flag in sorted(entered):
+            known[which].append(_row(which, texts, flag))
+    return known
+
+
+def _row(which: int, texts: list[Any], flag: int) -> Row:
+    names = _OF[which][1]
+    return (*texts[: len(names) - 1], flag) if which in _FLAGGED else (*texts[: len(names)],)
 
 
 def _accounts() -> Select[Any]:
@@ -73,14 +86,23 @@ def _accounts() -> Select[Any]:
     )
 
 
-def _entered(table: Any, columns: tuple[str, ...]) -> Select[Any]:
-    named = table.c.client_id == bindparam("client_id")
-    return select(*(table.c[name] for name in columns)).where(named).order_by(table.c.sequence)
+def _entered(which: int) -> Select[Any]:
+    table, names = _OF[which]
+    *texts, flag = names if which in _FLAGGED else (*names, "withdrawn")
+    said: list[Any] = [table.c[name] for name in texts]
+    said += [cast(null(), Text)] * (_TEXTS - len(said))
+    query = select(literal_column(str(which)), table.c.sequence, *said, table.c[flag])
+    query = query.where(table.c.client_id == bindparam("client_id"))
+    return query.where(standing_now()) if table is payments else query
 
 
-_QUERIES: Final = (
-    _accounts(),
-    _entered(rules, RULE),
-    _entered(exceptions, EXCEPTION),
-    _entered(payments, PAYMENT).where(standing_now()),
-)
+_OF: Final[dict[int, tuple[Any, tuple[str, ...]]]] = {
+    1: (rules, RULE),
+    2: (exceptions, EXCEPTION),
+    3: (payments, PAYMENT),
+}
+_FLAGGED: Final = frozenset({1, 2})
+"""Those whose last name is a flag's."""
+_ACCOUNTS: Final = _accounts()
+_ENTERED: Final = union_all(*map(_entered, _OF))
+"""One question, since each takes as long as what it finds."""

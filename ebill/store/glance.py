@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Dialect, Select
+from sqlalchemy import CompoundSelect, Dialect, Select
 from sqlalchemy.types import TypeDecorator
 
 
@@ -57,7 +57,7 @@ class Glance:
             found = self._remembered[key] = self._ask(query, asked)
         return found
 
-    def rows(self, query: Select[Any], asked: dict[str, str]) -> list[tuple[Any, ...]]:
+    def rows(self, query: Select[Any] | CompoundSelect[Any], asked: dict[str, str]) -> list[tuple[Any, ...]]:
         """Give all rows of a query just as the driver does: days and instants are not read."""
         prepared = _prepared(query, self._dialect)
         rows: list[tuple[Any, ...]] = self._driver.execute(prepared.text, prepared.given(asked)).fetchall()
@@ -121,7 +121,7 @@ class _Prepared(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _prepared(query: Select[Any], dialect: Dialect) -> _Prepared:
+def _prepared(query: Select[Any] | CompoundSelect[Any], dialect: Dialect) -> _Prepared:
     written = query.compile(dialect=dialect)
     columns = list(query.selected_columns)
     return _Prepared(

@@ -165,7 +165,9 @@ def _schedule(asked: Signed) -> Given:
     return Given(body, until=until)
 
 
-def _glanced_schedule(asked: Glanced) -> Given:
+def _glanced_schedule(asked: Glanced) -> Given | None:
+    if asked.query.known_at is not None:
+        return None
     path = asked.path
     body, until = written.schedule(
         asked.glance, asked.book, path["client_id"], path.get("account_id"), asked.query, asked.now

@@ -128,7 +128,7 @@ class Route:
     `conditional` that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the
     rule book, the client of the path if any, what is asked, and what day it is somewhere, so that it may be kept; its
     view looks at no `request` of Flask's, since it may be asked ahead of Flask; `glanced` answers as the view does, in
-    bytes, where what is asked for is what is known now. `only_tried` says that what is sent
+    bytes, or gives None where what is asked for is more than what is known now. `only_tried` says that what is sent
     changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
     refusals it may answer with besides those that every route of its kind may.
     """
@@ -149,7 +149,7 @@ class Route:
     versioned: bool = False
     conditional: bool = False
     steady: bool = False
-    glanced: Callable[[Glanced], Given] | None = None
+    glanced: Callable[[Glanced], Given | None] | None = None
     only_tried: bool = False
     refuses: tuple[type[Refusal], ...] = ()
     by_secret: bool = False

@@ -97,10 +97,10 @@ class SignedIn:
 
         def answer(environ: dict[str, Any], **path: str) -> Plain:
             token, book, now = bearer(environ), self.books.book, datetime.now(UTC)
-            asked = (route.operation, *path.values(), environ.get("QUERY_STRING", ""), book.version, steady.code())
-            now_known = route.glanced is not None and "known_at" not in environ.get("QUERY_STRING", "")
+            text = environ.get("QUERY_STRING", "")
+            asked = (route.operation, *path.values(), text, book.version, steady.code())
             tag: str | None = None
-            with self.store.glancing() as glance:
+            with self.store.glancing() as glance, glance.still():
                 user, token_id, state = admit(glance, token, now, route, path)
                 # Only now is it looked up: who may not have it learns nothing from the time it took.
                 known = conditions.known(environ)
@@ -108,8 +108,10 @@ class SignedIn:
                 if found is None or found.state != state or found.until <= now:
                     found = None
                     tag = next((tag for tag in known or () if seals(self.seal, asked, state, now, tag)), None)
-                    if tag is None and now_known:
-                        user, token_id, found = self._glanced(route, environ, path, token, book, now, asked, glance)
+                    if tag is None and route.glanced:
+                        environ[SIGNED] = user.user_id
+                        given = route.glanced(Glanced(book, now, glance, path, _query(route, text)))
+                        found = self._keep(route, asked, state, given, given.body) if given else None
             if found is None and tag is None:
                 user, token_id, found = self._found(route, environ, path, token, book, now, asked)
             if found is None or known is None or found.tag in known:
@@ -194,36 +196,13 @@ class SignedIn:
         asked: tuple[str, ...],
     ) -> tuple[User, str, Kept]:
         """Find a steady answer, and keep it for whoever may ask the same while the client's state is the same."""
-        text = environ.get("QUERY_STRING", "")
-        if "known_at" in text:
-            self.store.settled()
+        self.store.settled()  # what is not told at a glance may be asked as known at an instant
         with self.store.reading() as connection:
             user, token_id, state = admit(connection, token, now, route, path)
             environ[SIGNED] = user.user_id
-            query = _query(route, text)
+            query = _query(route, environ.get("QUERY_STRING", ""))
             given = route.view(Signed(book, now, user, connection, path, query, self.seal))
         return user, token_id, self._keep(route, asked, state, given, encode(given.body))
-
-    def _glanced(
-        self,
-        route: Route,
-        environ: dict[str, Any],
-        path: Mapping[str, str],
-        token: str,
-        book: RuleBook,
-        now: datetime,
-        asked: tuple[str, ...],
-        glance: Glance,
-    ) -> tuple[User, str, Kept]:
-        """Find a steady answer as `_found`, of what is known now."""
-        if route.glanced is None:
-            raise TypeError(f"{route.operation} is not answered at a glance")
-        with glance.still():
-            user, token_id, state = admit(glance, token, now, route, path)
-            environ[SIGNED] = user.user_id
-            query = _query(route, environ.get("QUERY_STRING", ""))
-            given = route.glanced(Glanced(book, now, glance, path, query))
-        return user, token_id, self._keep(route, asked, state, given, given.body)
 
     def _keep(self, route: Route, asked: tuple[str, ...], state: bytes, given: Given, body: bytes) -> Kept:
         if given.until is None:
