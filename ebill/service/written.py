@@ -7,6 +7,7 @@ the ids of payments differ, so these are left open. With the explanations it is 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,13 @@ class Drawn(NamedTuple):
         return found
 
 
+class Alike(NamedTuple):
+    """Accounts of one kind: their rules, and a number that no other kind ever has under the same rule book."""
+
+    timeline: Timeline
+    number: int
+
+
 class Drawings:
     """What was drawn under one rule book. What nobody has asked for the longest is let go first, or nearly so.
 
@@ -79,7 +87,8 @@ class Drawings:
     def __init__(self, book: RuleBook) -> None:
         self.book = book
         self.before = b',"known_at":null,"rulebook":' + encode(versions(book)) + b',"bill_accounts":['
-        self.timelines: dict[Kind, Timeline] = {}
+        self._numbers = itertools.count()
+        self._kinds: dict[Kind, Alike] = {}
         self._new: dict[Any, Drawn] = {}
         self._old: dict[Any, Drawn] = {}
         self._size = 0
@@ -100,14 +109,14 @@ class Drawings:
         self._new[key] = drawn
         self._size += _ABOUT + sum(map(len, drawn.pieces))
 
-    def timeline(self, kind: Kind) -> Timeline:
-        """Give the rules of accounts. Raises as `RuleBook.life`."""
-        found = self.timelines.get(kind)
+    def alike(self, kind: Kind) -> Alike:
+        """Give what accounts have alike. Raises as `RuleBook.life`."""
+        found = self._kinds.get(kind)
         if found is None:
-            found = self.life(kind).timeline
-            if len(self.timelines) >= KINDS_MOST:
-                self.timelines = {}
-            self.timelines[kind] = found
+            found = Alike(self.life(kind).timeline, next(self._numbers))
+            if len(self._kinds) >= KINDS_MOST:
+                self._kinds = {}  # what they had drawn is found by nobody any more, and goes as the others do
+            self._kinds[kind] = found
         return found
 
     def life(self, kind: Kind, client_id: str = "", account_id: str = "") -> Life:
@@ -139,17 +148,17 @@ def schedule(
     if account_id is not None and not chosen:
         raise AccountNotFound
     kinds = [_kind(known, row) for row in chosen]
-    timelines = [kept.timeline(kind) for kind in kinds]
+    alike = [kept.alike(kind) for kind in kinds]
     until, number, utc = FOR_GOOD, quarter(now), now.date()
     paid = _paid(known)
     written = [b'{"client_id":', encode(client_id), kept.before]
-    for row, kind, timeline in zip(chosen, kinds, timelines, strict=True):
+    for row, kind, (timeline, kind_number) in zip(chosen, kinds, alike, strict=True):
         as_of = window.as_of
         if as_of is None:
             as_of, ends = _day(timeline.on(utc).rule("timezone").name, number)
             until = min(until, ends)
         account = dict(zip(NAMES, row, strict=False))
-        pieces = _pieces(kept, kind, row, window, as_of, paid[row[0]], client_id)
+        pieces = _pieces(kept, kind, kind_number, row, window, as_of, paid[row[0]], client_id)
         written += encode(account)[:-1], b",", *pieces, b","
     if chosen:
         written.pop()
@@ -158,7 +167,14 @@ def schedule(
 
 
 def _pieces(
-    kept: Drawings, kind: Kind, row: Row, window: Window, as_of: date, paid: dict[str, Row], client_id: str
+    kept: Drawings,
+    kind: Kind,
+    kind_number: int,
+    row: Row,
+    window: Window,
+    as_of: date,
+    paid: dict[str, Row],
+    client_id: str,
 ) -> Sequence[bytes]:
     """Give what is written of an account after its names, as it stands on a day; `paid` is by coverage month."""
     if window.explain:
@@ -166,7 +182,7 @@ def _pieces(
     if paid:
         first, last = _span(window, as_of)
         paid = {month: payment for month, payment in paid.items() if first <= month <= last}
-    key = kind, window, as_of, *((month, paid_at) for month, (_, _, paid_at, _) in paid.items())
+    key = kind_number, window, as_of, *((month, paid_at) for month, (_, _, paid_at, _) in paid.items())
     drawn = kept.find(key)
     if drawn is None:
         drawn = _draw(kept.life(kind), kind, window, as_of, paid)
