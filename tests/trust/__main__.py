@@ -1,0 +1,72 @@
+"""Show the goals at their long size, about an hour in all: `make trust`, or `make trust ARGS="G6 G7"`.
+
+`--quick` shows them at the size of the ordinary tests. What was seen is kept, and the reliability page written, only
+at the long size. Ends with 1 where a goal does not hold or a planted fault is not caught.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import closing
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from ebill.store.engine import Store  # noqa: F401  # before the goals, which may plant faults in it
+from tests.stores import Databases, postgresql
+from tests.trust import figures
+from tests.trust.every import goals
+from tests.trust.goals import Goal, Size
+from tests.trust.showing import caught, shown
+
+CONSOLE = Console(highlight=False, soft_wrap=True)
+
+
+def main(*given: str) -> int:
+    """Show all goals, or those named."""
+    size: Size = "quick" if "--quick" in given else "long"
+    every, named = goals(), {name for name in given if name != "--quick"}
+    if unknown := named - {goal.id for goal in every}:
+        sys.exit(f"no goal {', '.join(sorted(unknown))}; the goals are {', '.join(goal.id for goal in every)}")
+    asked = [goal for goal in every if not named or goal.id in named]
+    with postgresql() as server, closing(Databases(server)) as databases:
+        good = [_show(goal, f"{at}/{len(asked)}", size, databases) for at, goal in enumerate(asked, 1)]
+    if size == "long":
+        figures.write_page(every)
+    print(f"{sum(good)} passed, {len(good) - sum(good)} failed")
+    return 0 if all(good) else 1
+
+
+def _show(goal: Goal, at: str, size: Size, databases: Databases) -> bool:
+    seen: dict[str, str] = {}
+    faults: dict[str, str | None] = {}
+    good = True
+    for place in goal.places:
+        label = f"[{at}] {goal.id} {goal.name}" + (f", {place}" if place else "")
+        begun = time.monotonic()
+        with CONSOLE.status(label) as status:
+            try:
+                seen[place] = shown(goal, place, size, databases, lambda said: status.update(f"{label}: {said}"))  # noqa: B023  # called at once
+            except Exception as fell:  # noqa: BLE001  # whatever stops a goal, the others are still shown
+                seen[place] = f"DOES NOT HOLD: {type(fell).__name__}: {fell}"
+                good = False
+                CONSOLE.print(traceback.format_exc(), markup=False)
+        CONSOLE.print(f"{label}: {seen[place]} ({time.monotonic() - begun:.0f} s)", markup=False)
+    for name, plant in goal.faults.items():
+        with CONSOLE.status(f"[{at}] {goal.id}, planted: {name}"):
+            faults[name] = caught(goal, plant, databases)
+        good = good and faults[name] is not None
+        CONSOLE.print(f"    planted: {name}: {faults[name] or 'NOT CAUGHT'}", markup=False)
+    if size == "long":
+        figures.keep(goal, size, seen, faults, datetime.now(UTC).date())
+    return good
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["EBILL_DATABASE_URL"] = f"sqlite:///{folder}/ebill.db"
+        sys.exit(main(*sys.argv[1:]))
