@@ -246,6 +246,8 @@ class RuleBook:
         self._kept = lru_cache(maxsize=256)(self._live)
         self.drawn: dict[Any, Any] = {}
         """What lists keep of many lives for the next who asks: it lives and dies with the book."""
+        self.written: Any = None
+        """What schedules keep, in the same way."""
 
     def life(self, scope: Scope) -> Life:
         """Give an account's rules and dates, kept for the next who asks.
@@ -258,7 +260,7 @@ class RuleBook:
     def forget(self) -> None:
         """Forget all lives that were kept; only their cost comes back."""
         self._kept.cache_clear()
-        self.drawn = {}
+        self.drawn, self.written = {}, None
 
     def calendar(self, name: str) -> Calendar:
         """Bind a calendar by the name the book gives it, or else by the library's. Raises UnknownCalendar."""
