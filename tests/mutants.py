@@ -35,11 +35,6 @@ FAILED = (1, 2)
 ACCESS = "ebill/access.py"
 """Who may do what: planted from the list alone, since its tests need stores, of which mutmut's processes have none."""
 ACCESS_TESTS = ("tests/test_access.py", "tests/test_access_matrix.py")
-    "tests/test_access.py",
-    "tests/test_api_people.py",
-    "tests/test_access_matrix.py",
-    "tests/test_pages_access.py",
-)
 
 
 class Mutant(NamedTuple):
