@@ -32,12 +32,12 @@ def pins() -> dict[str, str]:
 def licence(package: str) -> str:
     """Give the licence of an installed package in SPDX, or nothing where it does not say."""
     told = metadata(package)
-    if expression := told.get("License-Expression"):
-        return str(expression)
+    if expressions := told.get_all("License-Expression"):
+        return str(expressions[0])
     troves = [each.rpartition(" :: ")[2] for each in told.get_all("Classifier") or () if each.startswith("License ::")]
     if known := [BY_TROVE[each] for each in troves if each in BY_TROVE]:
         return " OR ".join(dict.fromkeys(known))
-    text = str(told.get("License") or "").strip()
+    text = " ".join(told.get_all("License") or ()).strip()
     return text if re.fullmatch(r"[A-Za-z0-9.+ ()-]{2,60}", text) else ""
 
 
