@@ -212,7 +212,7 @@ def _names(opened: Visits, run: Run, count: Counter[str]) -> None:
 
 def _same(answer: TestResponse, status: int, row: Row, actor: str, which: str) -> None:
     if answer.status_code != status:
-        said = answer.get_data(as_text=True)[:200]
+        said = " ".join(answer.get_data(as_text=True).split())[:60]
         require(False, f"{matrices.named(row)}: {actor}, {which}: {answer.status_code}, not {status}: {said}")
 
 
