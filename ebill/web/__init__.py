@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile, sending, settings
+from ebill import bookfile, sending, settings, starting
 from ebill.render.json import encode
 from ebill.service.invoices import quarter
 from ebill.store import engine
@@ -84,6 +84,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
     address by which others reach the service; unset: as each request came), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
+    if store is None:
+        starting.refuse_unsafe(os.environ)
     sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
 """`connect-src` is for htmx, which asks for pages of ours and nothing else."""
 HEADERS: Final = {
@@ -196,6 +196,7 @@ class Door:
         answered = respond(found)
         if not (isinstance(found, Moved) and found.cookie) and not self._is_in(cookie):
             cookies.take(answered)
+            answered.headers["Clear-Site-Data"] = '"cache", "storage"'
         return answered
 
     def _again(
