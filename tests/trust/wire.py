@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -15,8 +16,30 @@ Way = Literal["open", "slow", "stalled", "cut", "half an answer", "cut after com
 LATENCY: Final = 1.0
 """Seconds by which an answer is late where the wire is slow."""
 _CHUNK: Final = 65_536
+_TURN: Final = re.compile(rb"(_pg3_\d+)\x00SELECT pg_advisory_xact_lock")
 _NOW: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: whoever is at the other end is told at once, by a reset."""
+
+
+class Writing:
+    """Whether the transaction on a connection is one that writes: it waits for its turn, by a statement of ours.
+
+    A statement that was sent often has a name, and comes by that alone.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[bytes] = set()
+        self._writes = False
+
+    def commits(self, data: bytes) -> bool:
+        """Tell whether what is sent commits a write."""
+        self._names.update(_TURN.findall(data))
+        if b"pg_advisory_xact_lock" in data or any(name + b"\0" in data for name in self._names):
+            self._writes = True
+        commits = self._writes and b"COMMIT" in data
+        if b"COMMIT" in data or b"ROLLBACK" in data:
+            self._writes = False
+        return commits
 
 
 class Wire:
@@ -43,10 +66,17 @@ class Wire:
     def close(self) -> None:
         """Break every connection, and listen no more."""
         self.be("cut")
-        self._loop.call_soon_threadsafe(self._server.close)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -75,11 +105,13 @@ class Wire:
         *,
         asks: bool,
     ) -> None:
+        writing = Writing()
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
+                commits = asks and writing.commits(data)
                 while self._way == "stalled":
                     await asyncio.sleep(0.02)
-                if asks and b"COMMIT" in data and self._way in {"cut after commit", "cut before commit"}:
+                if commits and self._way in {"cut after commit", "cut before commit"}:
                     if self._way == "cut after commit":
                         writer.write(data)
                         await asyncio.sleep(0.1)  # it is kept before the other end is told that nobody knows
