@@ -21,7 +21,7 @@ from tests import test_pages_access as of_pages
 from tests.disk import OK, Disk, under_sqlite
 from tests.trust.goals import Goal, Run, require
 from tests.visits import Visits, begin_sessions
-from tests.world import ACME, ZENITH, World, fill
+from tests.world import ACME, World, fill
 
 FAILING = {"open": 14, "write": 778, "truncate": 1546, "sync": 1034, "delete": 2570}
 """SQLITE_CANTOPEN, and SQLITE_IOERR with its kinds."""
@@ -94,7 +94,7 @@ def _allowed(
     row: dict[str, str], statuses: Callable[[str], dict[str, int]], ask: Callable[..., Any], served: range
 ) -> Kind | None:
     for actor in ACTORS:
-        for of in (ACME, ZENITH):
+        for of in of_routes.OBJECTS:
             if statuses(row[actor]).get(of) in served:
                 return Kind(row, actor, ask, of)
     return None

@@ -1,6 +1,6 @@
-"""What was taken from somebody is refused from then on: by every process, whatever it has kept, from the next request.
+"""What was taken from somebody is refused from then on, by every process, whatever it has kept.
 
-Four processes that have answered it before are asked while it is taken, and again once that was acknowledged.
+Processes that have answered it before are asked while it is taken, and again once that was acknowledged.
 """
 
 import random
@@ -21,7 +21,6 @@ from tests.world import ACME, NEVER, door
 
 WHO = "pat-producer"
 SCHEDULE = f"/v1/clients/{ACME}/schedule?from=2026-08&months=12&as_of=2026-08-03"
-PROCESSES = 4
 ASKED_BY = {"module": "tests.askers"}
 Asked = tuple[str, dict[str, str]]
 """An address, and the headers."""
@@ -38,7 +37,7 @@ def by_feed(write: Writing) -> tuple[Asked, str]:
     until = write.at + timedelta(days=30)
     feed = feeds.Feed(feeds.new_id(), WHO, "Deadlines", None, None, None, None, True, 31, 366, write.at, until)
     secret = feeds.add(write.connection, feed)
-    return (f"/feeds/{secret}.ics", {}), feed.feed_id
+    return (f"/v1/feeds/{secret}.ics", {}), feed.feed_id
 
 
 def by_session(write: Writing) -> tuple[Asked, str]:
@@ -64,7 +63,7 @@ KINDS: dict[str, tuple[Callable[[Writing], tuple[Asked, str]], Callable[[Writing
     ),
     "a feed revoked": (
         by_feed,
-        lambda write, feed: feeds.revoke(write.connection, feed, write.at),
+        lambda write, feed: feeds.revoke(write.connection, feed, WHO, write.at),
         frozenset({404}),
     ),
     "a session ended": (
@@ -83,10 +82,10 @@ def revoked(run: Run) -> str:
     book.chmod(0o644)
     draw = random.Random(0)  # noqa: S311  # no secret
     store = Store(run.store)
-    rounds, during = run.pick(2, 100), [0, 0]
+    rounds, processes, during = run.pick(2, 400), run.pick(2, 4), [0, 0]
     try:
         door(store)
-        with askers(run.store, book, PROCESSES, ASKED_BY["module"]) as found:
+        with askers(run.store, book, processes, ASKED_BY["module"]) as found:
             for at in range(rounds):
                 for what in draw.sample(sorted(KINDS), len(KINDS)):
                     run.say(f"{what}, {at + 1} of {rounds}")
@@ -95,9 +94,9 @@ def revoked(run: Run) -> str:
                     during[1] += len(statuses)
     finally:
         store.close()
-    asked = rounds * len(KINDS) * PROCESSES
+    asked = rounds * len(KINDS) * processes
     return (
-        f"0 of {asked:,} requests served after it was acknowledged, by {PROCESSES} processes that had served it; "
+        f"0 of {asked:,} requests served after it was acknowledged, by {processes} processes that had served it; "
         f"{during[0]} of {during[1]:,} served that were sent just before"
     )
 
