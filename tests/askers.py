@@ -78,7 +78,7 @@ def answer(client: Any, path: str, headers: Mapping[str, str]) -> Told:
 def main() -> None:
     """Answer what comes in, line by line."""
     url, book = sys.argv[1:]
-    client = create_app(BookFile(Path(book)), Store(url)).test_client()
+    client = create_app(BookFile(Path(book)), Store(url)).test_client(use_cookies=False)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answer(client, **json.loads(line))) + "\n")
         sys.stdout.flush()

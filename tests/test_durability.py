@@ -1,8 +1,6 @@
 """What was acknowledged is kept, whole, whatever dies: a process, the power, the disk, the database."""
 
-import os
 import random
-import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -14,7 +12,7 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ebill.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
-from ebill.store import audit, people
+from ebill.store import audit
 from ebill.store.engine import Store
 from ebill.store.tables import audit as audit_rows
 from ebill.store.tables import clients as client_rows

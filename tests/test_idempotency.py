@@ -1,20 +1,16 @@
 """A change that is sent twice is made once; and of changes made at the same time none is lost."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 from werkzeug.test import TestResponse
 
-from ebill.service import clients as service
 from ebill.store import once, people
 from ebill.store.engine import Store
-from ebill.store.once import Asked, Kept
-from ebill.store.tables import account_versions, answers, audit, rules
+from ebill.store.tables import answers, audit, rules
 from tests.world import ACME, Door, door
 
 pytestmark = pytest.mark.anywhere

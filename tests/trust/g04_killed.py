@@ -1,4 +1,4 @@
-"""What was acknowledged is there, whole, after writers or PostgreSQL were killed; and it was on disk when it was said."""
+"""What was acknowledged is there, whole, whoever was killed; and it was on disk when it was said."""
 
 import os
 import random

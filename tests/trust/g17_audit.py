@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -272,8 +273,7 @@ def jumped(run: Run) -> str:
             breaks = list(audit.breaks(connection))
             dossier = clients.dossier(connection, "1000-ACME")
         require([row.sequence for row in found] == list(range(1, len(found) + 1)), "the audit has a gap")
-        pairs = zip(found, found[1:], strict=False)
-        back = [str(after.at) for before, after in pairs if after.at <= before.at]
+        back = [str(after.at) for before, after in pairwise(found) if after.at < before.at]
         require(not back, f"the audit goes back in time, at {back[:3]}")
         require(not breaks, f"the chain breaks at {breaks[:3]}")
         cites = [rule.cite for rule in sorted(dossier.rules, key=lambda rule: rule.recorded_at)] if dossier else []

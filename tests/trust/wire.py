@@ -50,6 +50,9 @@ class Wire:
         self._to = str(Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432")
         self._path = parts.path
         self._way: Way = "open"
+        self._mute: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._passes = asyncio.Event()
+        self._passes.set()
         self._loop = asyncio.new_event_loop()
         self._both: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -60,6 +63,7 @@ class Wire:
     def be(self, way: Way) -> None:
         """Change how the wire is; to be cut breaks every connection there is, and each new one."""
         self._way = way
+        self._loop.call_soon_threadsafe(self._passes.clear if way == "stalled" else self._passes.set)
         if way == "cut":
             asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result(10)
 
@@ -73,10 +77,10 @@ class Wire:
 
     async def _end(self) -> None:
         self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        self._passes.set()
+        await self._cut_all()
+        while self._both:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110  # each connection takes itself out
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -96,6 +100,7 @@ class Wire:
                 ]
             )
         self._both.discard(both)
+        self._mute.discard(both)
 
     async def _pass_on(
         self,
@@ -109,13 +114,15 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 commits = asks and writing.commits(data)
-                while self._way == "stalled":
-                    await asyncio.sleep(0.02)
+                await self._passes.wait()
                 if commits and self._way in {"cut after commit", "cut before commit"}:
                     if self._way == "cut after commit":
+                        self._mute.add(both)
                         writer.write(data)
                         await asyncio.sleep(0.1)  # it is kept before the other end is told that nobody knows
                     break
+                if not asks and both in self._mute:
+                    continue
                 if not asks and self._way == "slow":
                     await asyncio.sleep(LATENCY)
                 if not asks and self._way == "half an answer":
