@@ -54,7 +54,7 @@ class Dialect(PGDialect_psycopg):
         """Ask a connection of the pool whether it is there, and wait for that less than for anything else."""
         dbapi_connection.most = patience.PING_SECONDS
         try:
-            return super().do_ping(dbapi_connection)
+            return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
         finally:
             dbapi_connection.most = None
 

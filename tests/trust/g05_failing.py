@@ -45,14 +45,16 @@ SAME_AS_ROUTES = frozenset(
 
 What they change is changed by the services behind the routes, in the transaction that every form is sent in.
 """
-FIRST: dict[str, tuple[str, Any]] = {
+FIRST: dict[str, tuple[Any, ...]] = {
     "DELETE /v1/users/{user_id}/reminder-targets": (
+        "PUT",
         "/v1/users/pat-producer/reminder-targets",
         of_routes.BODIES["PUT /v1/users/{user_id}/reminder-targets"],
     ),
-    "DELETE /v1/users/{user_id}/grants/{client_id}": (f"/v1/users/gus-ungranted/grants/{ACME}", None),
+    "DELETE /v1/users/{user_id}/grants/{client_id}": ("PUT", f"/v1/users/gus-ungranted/grants/{ACME}"),
+    "POST /admin/users/{user_id}/grants": ("DELETE", f"/v1/users/pat-producer/grants/{ACME}"),
 }
-"""What an administrator puts there first, so that there is something to remove."""
+"""What an administrator does first, so that there is something to do."""
 ACTORS = ("manager", "admin", "producer")
 SERVED = range(200, 400)
 
@@ -158,11 +160,11 @@ def _fail(
         opened.ask(kind.actor, "GET", "/v1/me")  # that the token is used is noted, and not again
         opened.look(kind.actor, "/")
         if kind.row["request"] in FIRST:
-            there = opened.ask("admin", "PUT", *FIRST[kind.row["request"]])
-            require(there.status_code < 300, f"{what} has nothing to remove: {there.status_code}")
+            there = opened.ask("admin", *FIRST[kind.row["request"]])
+            require(there.status_code < 300, f"{what} has nothing to do: {there.status_code}")
         at = refused = 0
         while True:
-            at += max(1, run.pick(at // 2, 0))
+            at = run.pick(3 * at, at) + 1
             before = _audited(opened.store)
             disk.before = fails = Failing(codes, at, for_ever=for_ever)
             answer = kind.ask(opened, kind.row, kind.actor, kind.of)
@@ -214,15 +216,12 @@ def _fill_up(run: Run, model: Path, people: tuple[World, dict[str, str]]) -> Non
         row = {"request": "POST /v1/clients/{client_id}/rules", "how": ""}
         headers = [{"Idempotency-Key": f"key {number}"} for number in range(500)]
         path, body = f"/v1/clients/{ACME}/rules", of_routes.BODIES[row["request"]]
-        made = 0
-        for sent in headers:
-            answer = opened.ask("manager", "POST", path, body, sent)
-            if answer.status_code != 201:
-                break
-            made += 1
-        else:
-            require(False, "it never was full")
-        require(answer.status_code == 503, f"a full disk was answered {answer.status_code}")
+        made, status = 0, 201
+        while status == 201:
+            require(made < len(headers), "it never was full")
+            status = opened.ask("manager", "POST", path, body, headers[made]).status_code
+            made += status == 201
+        require(status == 503, f"a full disk was answered {status}")
         read = opened.ask("manager", "GET", f"/v1/clients/{ACME}").status_code
         require(read == 200, f"while the disk is full, a reading is answered {read}")
         most["pages"] = 0

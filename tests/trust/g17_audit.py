@@ -276,7 +276,7 @@ def jumped(run: Run) -> str:
         back = [str(after.at) for before, after in pairwise(found) if after.at < before.at]
         require(not back, f"the audit goes back in time, at {back[:3]}")
         require(not breaks, f"the chain breaks at {breaks[:3]}")
-        cites = [rule.cite for rule in sorted(dossier.rules, key=lambda rule: rule.recorded_at)] if dossier else []
+        cites = [rule.cite for rule in sorted(dossier.rules, key=lambda rule: str(rule.recorded_at))] if dossier else []
         require([cite for cite in cites if cite.startswith("letter")] == [f"letter {n}" for n in range(count)],
                 "what was entered is not in the order in which it was")  # fmt: skip
     finally:
