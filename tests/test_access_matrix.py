@@ -161,7 +161,7 @@ def test_every_cell_is_as_the_matrix_says(door: Door, row: dict[str, str]) -> No
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['request']} {row['how']}".strip())
 def test_every_row_lets_somebody_in(row: dict[str, str]) -> None:
     allowed = [actor for actor in ACTORS if any(status in OK for status in statuses(row[actor]).values())]
-    assert allowed or row["how"] == "new"
+    assert allowed or row["how"] == "new" or row["request"] == "GET /metrics"  # a program's token lets it in
 
 
 DOCUMENT: dict[str, Any] = json.loads(encode(openapi.document(ROUTES, "1")))
