@@ -82,7 +82,7 @@ def test_of_every_route_a_line_tells_nothing_that_was_sent_or_is_kept(
         assert canary.lower() not in text.lower().replace(ACME.lower(), ""), canary
 
 
-def test_a_line_of_a_secret_would_be_found(opened: Door, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_of_a_secret_would_be_found(capsys: pytest.CaptureFixture[str]) -> None:
     logs.write("info", "planted", {"name": "swordfish"})
     assert any(canary in capsys.readouterr().err for canary in CANARIES)
 
@@ -165,7 +165,7 @@ def test_an_error_of_the_database_does_not_tell_what_it_was_given(sqlite_url: st
     store = Store(sqlite_url)
     try:
         with store.reading() as connection:
-            connection.execute(text("SELECT nothing FROM nowhere WHERE x = :word"), {"word": "swordfish"})
+            connection.execute(text("SELECT nothing FROM nowhere WHERE x = :word"), {"word": CANARIES[0]})
     except DBAPIError as error:
         logs.log("unexpected", error)
     store.close()

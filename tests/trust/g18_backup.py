@@ -73,7 +73,7 @@ def _places(run: Run) -> Iterator[_Places]:
 
 
 def _backups(run: Run, writers: Writers, places: _Places) -> int:
-    count = run.pick(5, 20)
+    count = run.pick(3, 20)
     with closing(Store(run.store)) as store:
         furnish(store)
     for _ in range(2):
@@ -118,13 +118,13 @@ def _upgrades(run: Run, writers: Writers, places: _Places) -> int:
     with closing(Store(run.store)) as store:
         newest = written(store)
     for revision in ["", *REVISIONS[:-1]]:
-        url, step = places.new(), run.pick(11, 1)
+        url, (first, step) = places.new(), run.pick((6, 40), (1, 1))
         with closing(Store(url)) as store:
             if revision:
                 upgrade_to(store, revision)
                 furnish(store)
             old = _state(store)
-        at = 1
+        at = first
         while True:
             run.say(f"from {revision or 'nothing'}, statement {at}")
             writers.start(url, _UPGRADE["change"], at_statement=at)
@@ -194,8 +194,8 @@ def _upgraded_in_pieces() -> Iterator[None]:
 GOAL = Goal(
     id="G18",
     name="backup, restore and migration",
-    rule="A backup made under writes is whole, and once restored is a prefix of history; an upgrade that is killed at any "
-    "statement, from every released schema, leaves the old schema or the new one",
+    rule="a backup made under writes is whole, and once restored a prefix of history; an upgrade from any released "
+    "schema, killed at any statement, leaves the old schema or the new one",
     show=show,
     faults={"files are copied": _files_copied, "an upgrade in several transactions": _upgraded_in_pieces},
     stores=True,
