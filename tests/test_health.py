@@ -230,7 +230,7 @@ def test_what_several_workers_count_is_added_up(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {**ENVIRONMENT, "EBILL_METRICS_TOKEN": TOKEN, "EBILL_LOG": "json"}
-    command = [Path(sys.executable).with_name("ebill"), "serve", f"--port={port}", "--workers=2"]
+    command = [str(Path(sys.executable).with_name("ebill")), "serve", f"--port={port}", "--workers=2"]
     log = tmp_path / "log"
     with log.open("w") as said, subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=said, cwd=tmp_path, env=settings

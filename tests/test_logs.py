@@ -131,7 +131,7 @@ def test_a_level_says_whether_somebody_should_look(
     status: int, ms: int, level: str, logged: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([0.0, ms / 1000, ms / 1000])
-    monkeypatch.setattr(fence.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr("ebill.web.fence.time.perf_counter", lambda: next(times))
 
     def inner(_: Any, start: Any) -> Any:
         start(f"{status} X", [("Content-Length", "0")])
