@@ -75,7 +75,14 @@ def test_a_token_that_was_let_in_is_not_held_up_by_its_address() -> None:
 
 @pytest.mark.parametrize(
     ("address", "path"),
-    [(FAR, "/livez"), (FAR, "/readyz"), (FAR, "/home"), ("127.0.0.1", "/v1/states"), ("::1", "/v1/states")],
+    [
+        (FAR, "/livez"),
+        (FAR, "/readyz"),
+        (FAR, "/home"),
+        ("127.0.0.1", "/v1/states"),
+        ("", "/v1/states"),
+        ("::1", "/v1/states"),
+    ],
 )
 def test_health_pages_and_this_machine_are_not_counted(address: str, path: str) -> None:
     at = Rates(application, 1, 1)

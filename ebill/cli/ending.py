@@ -66,20 +66,20 @@ class Ending(mp.MPServer):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.main_loop_interrupt = Flag()
+        self.main_loop_interrupt: Any = Flag()
 
-    def serve(self, *args: Any, **named: Any) -> None:
+    def serve(self, *_: Any, **__: Any) -> None:
         """Serve until it is told to end."""
-        mp.threading = SimpleNamespace(Event=Served)  # type: ignore[assignment]  # all that is asked of it there
+        vars(mp)["threading"] = SimpleNamespace(Event=Served)  # all that is asked of it there
         os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=end_plainly)
-        super().serve(*args, target_loader=_loaded, **named)
+        super().serve(target_loader=_loaded)
 
     def signal_handler_interrupt(self, *args: Any, **named: Any) -> None:
         """End in good order; the second time at once, whatever is under way."""
         if self.interrupt_signal:
             for worker in self.wrks:
-                worker.kill()
-        super().signal_handler_interrupt(*args, **named)
+                worker.kill()  # type: ignore[no-untyped-call]
+        super().signal_handler_interrupt(*args, **named)  # type: ignore[no-untyped-call]
 
 
 def _loaded(target: str) -> Any:

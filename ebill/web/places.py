@@ -16,7 +16,7 @@ from ebill import errors
 from ebill.web import problems
 from ebill.web.fence import REQUEST_ID, Application, Environ
 
-LONGEST_WAIT: Final = 0.9
+LONGEST_WAIT: Final = 0.5
 """Seconds that a request waits for its turn."""
 AGAIN: Final = 1
 """Seconds after which whoever was turned away may try again."""

@@ -1,8 +1,9 @@
 """How often the API may be asked: each token, and each address that has shown none, so many times a minute.
 
 A token counts for itself once it has been let in; until then, and whenever it is not, the address that sent it is
-counted, so that nobody gets more by making tokens up. This machine's own address is not counted: it is whoever runs the
-service, or a proxy nobody has told of, behind which all would be one. It is counted by each process for itself.
+counted, so that nobody gets more by making tokens up. This machine's own address, or none, is not counted: it is
+whoever runs the service, or a proxy nobody has told of, behind which all would be one. It is counted by each process
+for itself.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Rates:
         """Count a request; give how many there may be, how many there were, and the seconds until all begins anew."""
         kind, name = who
         most = self._most[kind]
-        if not most or (kind == "address" and name.startswith(_HERE)):
+        if not most or (kind == "address" and (not name or name.startswith(_HERE))):
             return _NONE, 0, WINDOW
         now = time.monotonic()
         with self._turn:

@@ -15,7 +15,7 @@ _KEPT: list[socket.socket] = []
 
 def unlimited() -> None:
     """Let everybody in at once."""
-    places.Places.enter = lambda _: True  # type: ignore[method-assign]
+    places.Places.enter = lambda _: True  # type: ignore[assignment,method-assign]
 
 
 def deaf() -> None:
@@ -31,7 +31,7 @@ def unclosed() -> None:
         _KEPT.append(socket.socket())
         return before(self, environ, start)
 
-    fence.Fence.__call__ = leaking  # type: ignore[method-assign]
+    fence.Fence.__call__ = leaking  # type: ignore[assignment,method-assign]
 
 
 FAULTS: Final = {"unlimited": unlimited, "deaf": deaf, "unclosed": unclosed}
