@@ -317,6 +317,26 @@ class BatchesBusy(Refusal):
         super().__init__("Other batches are being answered at this very moment. Please try again in a few seconds.")
 
 
+class Overloaded(Refusal):
+    """As many requests are being answered, and as many wait, as this process takes. Nothing was done."""
+
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("Too much is asked at this very moment, and nothing was done. Please try again in a second.")
+
+
+class AskedTooOften(Refusal):
+    """The API was asked too often by a token, or from an address; `seconds` is how long to wait."""
+
+    code = "asked_too_often"
+
+    def __init__(self, seconds: int) -> None:
+        unit = "second" if seconds == 1 else "seconds"
+        super().__init__(f"This was asked too often, and nothing was done. Please wait {seconds} {unit}.")
+        self.seconds = seconds
+
+
 class KeyReused(Refusal):
     """An Idempotency-Key came again with another request."""
 

@@ -33,6 +33,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]+")
 COUNTS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where processes that serve together keep what they count; named and read by the library that counts."""
 _METRICS: Final = "EBILL_METRICS_"
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")
 _PREFIX: Final = "EBILL_OIDC_"
 _REQUIRED: Final = ("ISSUER", "CLIENT_ID")
 _SECRETS: Final = ("CLIENT_SECRET", "CLIENT_SECRET_FILE")
@@ -80,6 +81,48 @@ def metrics_token() -> str | None:
     if found:
         raise SettingsRefused(found)
     return secret
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a process takes: requests that run, wait, or are sent piece by piece, and requests a minute."""
+
+    running: int
+    waiting: int
+    streaming: int
+    token_rate: int
+    address_rate: int
+
+    @property
+    def at_once(self) -> int:
+        """Requests that are in hand at once."""
+        return self.running + self.waiting + self.streaming
+
+
+def limits() -> Limits:
+    """Read `EBILL_RUNNING`, `EBILL_WAITING`, `EBILL_STREAMING`, `EBILL_TOKEN_RATE` and `EBILL_ADDRESS_RATE`.
+
+    Raises SettingRefused.
+    """
+    return Limits(
+        _number("EBILL_RUNNING", 4, 1, 64),
+        _number("EBILL_WAITING", 8, 0, 256),
+        _number("EBILL_STREAMING", 4, 1, 64),
+        _number("EBILL_TOKEN_RATE", 12_000, 0, 10_000_000),
+        _number("EBILL_ADDRESS_RATE", 6_000, 0, 10_000_000),
+    )
+
+
+def proxies() -> int:
+    """Read `EBILL_PROXIES`: how many proxies in a row stand in front, whose word on addresses is taken."""
+    return _number("EBILL_PROXIES", 0, 0, 10)
+
+
+def _number(name: str, unset: int, least: int, most: int) -> int:
+    text = os.environ.get(name, "") or str(unset)
+    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+        raise SettingRefused(name, f"must be a whole number from {least} to {most}")
+    return int(text)
 
 
 def oidc() -> Oidc | None:

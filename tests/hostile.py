@@ -27,7 +27,14 @@ HEADERS: Final = frozenset(
     {
         *("Accept-Encoding", "Accept-Post", "Allow", "Cache-Control", "Content-Length", "Content-Security-Policy"),
         *("Content-Type", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Permissions-Policy"),
-        *("Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options", "X-Request-Id"),
+        *(
+            "RateLimit",
+            "RateLimit-Policy",
+            "Referrer-Policy",
+            "Strict-Transport-Security",
+            "X-Content-Type-Options",
+            "X-Request-Id",
+        ),
     }
 )
 """Every header that the calculator sends."""

@@ -283,7 +283,8 @@ def test_every_documented_code_is_one_that_somebody_has_seen() -> None:
             for code in each["description"].split(" · ")
         }
         seen = {each.code for each in rows if operation_at(each.sent.path) == path}
-        assert codes - seen <= {"not_found", "internal_error"}, path
+        elsewhere = {"asked_too_often", "overloaded"}  # test_rates and test_places, with much else going on
+        assert codes - seen <= {"not_found", "internal_error", *elsewhere}, path
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 from multiprocessing import Process
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -34,6 +35,14 @@ LARGEST_HEAD = 16_384
 """Bytes of a request before its body; 431 beyond. HTTP/2 is not spoken here: its bound would be another, 16 MB."""
 
 
+SPARE: Final = 8
+"""Threads besides those of requests in hand: they tell the others that there are too many, and answer for health."""
+BACKLOG: Final = 2048
+"""Connections that a process takes in, and that wait to be."""
+LONGEST_END: Final = 20
+"""Seconds after which a process that was told to end is ended, whoever it still waits for."""
+
+
 class AddressTaken(Refusal):
     """Nothing can be served at this address."""
 
@@ -47,21 +56,26 @@ class AddressTaken(Refusal):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="How many processes.")
-@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="How many threads in each.")
+@click.option("--threads", type=click.IntRange(1, 64), help="How many requests each runs at once, as EBILL_RUNNING.")
 @click.option(
     "--demo",
     "with_demo",
     is_flag=True,
     help="Put a sample book into an empty store, and print passwords and tokens for it.",
 )
-def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) -> None:
+def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo: bool) -> None:
     """Serve the API and its docs page until interrupted. A rule book that is refused is not served."""
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
-    from granian.server import Server
+
+    from ebill.cli.ending import Ending
 
     starting.refuse_unsafe(os.environ)
+    if threads is not None:
+        os.environ["EBILL_RUNNING"] = str(threads)
+    limits = settings.limits()
+    settings.proxies()
     settings.public_url()
     settings.metrics_token()
     logs.form()
@@ -71,15 +85,18 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     book = bookfile.load(file).book
     _refuse_taken(host, port)
     samples = _make_ready(book, with_demo=with_demo)
-    server = Server(
+    server = Ending(
         "ebill.web:create_app",
         factory=True,
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=threads,
-        log_level=LogLevels.warning,
+        blocking_threads=limits.at_once + SPARE,
+        backlog=BACKLOG,
+        backpressure=BACKLOG,
+        workers_kill_timeout=LONGEST_END,
+        log_level=LogLevels.error,  # it would warn of more threads than cores, most of which wait
         log_dictconfig=logs.SERVER_LOGGING,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
@@ -140,14 +157,18 @@ def _make_ready(book: RuleBook, *, with_demo: bool) -> list[Sample]:
 
 def _say_when_ready(host: str, port: int, welcome: str) -> None:
     """Say how to reach the service as soon as somebody could."""
-    for _ in range(600):
+    for _ in range(1200):
+        connection = HTTPConnection(host, port, timeout=60)  # whoever connects before a worker is ready waits for it
         try:
-            socket.create_connection((host, port), 1).close()
-        except OSError:
-            time.sleep(0.1)
+            connection.request("GET", "/livez")
+            connection.getresponse().read()
+        except (OSError, HTTPException):
+            time.sleep(0.05)
         else:
             click.echo(welcome)
             return
+        finally:
+            connection.close()
 
 
 def _welcome(address: str, book: str, samples: Sequence[Sample]) -> str:

@@ -19,6 +19,7 @@
 - `pages`       what people look at
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
+- `places`, `rates`  how many requests are answered at once, and how often each may ask
 - `fence`       what goes around every answer: its number, its headers, its line in the log
 """
 
@@ -32,6 +33,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ebill import bookfile, logs, sending, settings, starting
 from ebill.logs import log
@@ -52,7 +54,9 @@ from ebill.web import (
     pages,
     payments,
     people,
+    places,
     problems,
+    rates,
     reading,
     reminders,
 )
@@ -86,13 +90,15 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
-    address by which others reach the service; unset: as each request came), `EBILL_LOG` (how it logs),
-    `EBILL_METRICS_TOKEN` (who may read what it has counted; unset: nobody), and `EBILL_OIDC_…` (see `settings.oidc`).
+    address by which others reach the service; unset: as each request came), `EBILL_PROXIES` (how many proxies in a row
+    stand in front; their word on who asks is taken), `EBILL_LOG` (how it logs), `EBILL_METRICS_TOKEN` (who may read
+    what it has counted; unset: nobody), those of `settings.limits`, and `EBILL_OIDC_…` (see `settings.oidc`).
     """
     if store is None:
         starting.refuse_unsafe(os.environ)
     sending.networks()
     logs.form()
+    limits, hops = settings.limits(), settings.proxies()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", level="warning", refused=str(refusal))
     store = store or Store(engine.url())
@@ -136,7 +142,10 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
         app.add_url_rule(
             rule, f"options {rule}", signed.options(alike), methods=["OPTIONS"], provide_automatic_options=False
         )
-    app.wsgi_app = Fence(ahead.Ahead(app.wsgi_app, hosts, doors))  # type: ignore[method-assign]
+    inner = ahead.Ahead(app.wsgi_app, hosts, doors)
+    turns = places.InTurn(inner, limits.running, limits.waiting, limits.streaming)
+    fenced = Fence(rates.Rates(turns, limits.token_rate, limits.address_rate))
+    app.wsgi_app = ProxyFix(fenced, x_for=hops, x_proto=hops, x_host=0) if hops else fenced  # type: ignore[method-assign]
     docs.register(app, _document())
     health.register(app, file, store)
     pages.register(app, signed, _provider())

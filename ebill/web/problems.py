@@ -25,6 +25,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.ForgedForm: 403,
     errors.NotIdentified: 403,
     errors.TooManyTries: 429,
+    errors.AskedTooOften: 429,
     errors.UnknownState: 404,
     errors.ClientNotFound: 404,
     errors.AccountNotFound: 404,
@@ -48,6 +49,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.NotReady: 503,
     errors.TooBusy: 503,
     errors.BatchesBusy: 503,
+    errors.Overloaded: 503,
 }
 """The status of each refusal; one that is not listed has that of its nearest listed ancestor."""
 
@@ -95,16 +97,24 @@ def refuse(refusal: errors.Refusal) -> Response:
 def problem(status: int, code: str, detail: str, **facts: Any) -> Response:
     """Make a problem answer."""
     request.environ[CODE] = code
-    body = {
-        "type": f"/problems#{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "request_id": request.environ.get(REQUEST_ID, ""),
-        **facts,
-    }
-    return Response(encode(body), status, content_type="application/problem+json")
+    body = written(status, code, detail, request.environ.get(REQUEST_ID, ""), **facts)
+    return Response(body, status, content_type="application/problem+json")
+
+
+def written(status: int, code: str, detail: str, request_id: str, **facts: Any) -> bytes:
+    """Write the body of a problem answer."""
+    title = HTTPStatus(status).phrase
+    return encode(
+        {
+            "type": f"/problems#{code}",
+            "title": title,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            "request_id": request_id,
+            **facts,
+        }
+    )
 
 
 def register(app: Flask) -> None:

@@ -193,8 +193,8 @@ class Route:
     def may_refuse(self) -> tuple[type[Refusal], ...]:
         """Every refusal that it may answer with."""
         if self.by_secret:
-            return errors.BadRequest, errors.StoreUnavailable, *(NOT_FOUND[name] for name in self.names)
-        found: list[type[Refusal]] = [errors.BadRequest, errors.InvalidInput]
+            return *EVERY, errors.StoreUnavailable, *(NOT_FOUND[name] for name in self.names)
+        found: list[type[Refusal]] = [*EVERY, errors.InvalidInput]
         if not self.is_public:
             found += [errors.Unauthenticated, errors.StoreUnavailable]
             found += [errors.OutcomeUnknown] if self.writes and not self.only_tried else []
@@ -214,6 +214,9 @@ class Route:
             found += [] if self.body is Csv else [errors.MalformedJson]
         return tuple(dict.fromkeys((*found, *self.refuses)))
 
+
+EVERY: Final[tuple[type[Refusal], ...]] = (errors.BadRequest, errors.AskedTooOften, errors.Overloaded)
+"""What any route may refuse with."""
 
 NOT_FOUND: Final[Mapping[str, type[Refusal]]] = {
     "client_id": errors.ClientNotFound,

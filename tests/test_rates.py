@@ -1,0 +1,129 @@
+"""The API is asked no more often than it may be: by each token, and from each address that has shown none."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ebill.errors import SettingRefused
+from ebill.settings import limits, proxies
+from ebill.web import create_app, rates
+from ebill.web.rates import Rates
+
+FAR = "203.0.113.7"
+
+
+def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+    given = environ.get("HTTP_AUTHORIZATION")
+    start("401 UNAUTHORIZED" if given == "Bearer wrong" else "200 OK", [("X-Own", "1")])
+    return [b"{}"]
+
+
+def asked(at: Rates, token: str = "", address: str = FAR, path: str = "/v1/states") -> tuple[int, dict[str, str], Any]:
+    said: list[Any] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "REMOTE_ADDR": address}
+    if token:
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    body = b"".join(at(environ, lambda *told: said.append(told)))
+    return int(said[0][0][:3]), dict(said[0][1]), json.loads(body)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    clock = [1000.0]
+    monkeypatch.setattr("ebill.web.rates.time.monotonic", lambda: clock[0])
+    return clock
+
+
+def test_an_address_may_ask_so_often_and_then_waits_until_its_minute_is_over(now: list[float]) -> None:
+    at = Rates(application, 100, 3)
+    more = [asked(at) for _ in range(3)]
+    assert [status for status, *_ in more] == [200] * 3
+    assert [headers["RateLimit"] for _, headers, _ in more] == [f'"address";r={left};t=60' for left in (2, 1, 0)]
+    assert {headers["RateLimit-Policy"] for _, headers, _ in more} == {'"address";q=3;w=60'}
+    now[0] += 20.5
+    status, headers, problem = asked(at)
+    assert (status, headers["Retry-After"], headers["RateLimit"]) == (429, "40", '"address";r=0;t=40')
+    assert (problem["code"], problem["detail"][-23:]) == ("asked_too_often", "Please wait 40 seconds.")
+    assert asked(at, address="203.0.113.8")[0] == 200, "another address is another's"
+    now[0] += 39.5
+    assert asked(at)[0] == 200
+
+
+@pytest.mark.usefixtures("now")
+def test_a_token_counts_for_itself_wherever_it_comes_from() -> None:
+    at = Rates(application, 3, 2)
+    seen = [asked(at, "right", f"203.0.113.{number}")[0] for number in range(5)]
+    assert seen == [200, 200, 200, 429, 429]
+    assert asked(at, "other", "203.0.113.0")[0] == 200
+
+
+@pytest.mark.usefixtures("now")
+def test_tokens_made_up_count_for_the_address_they_come_from() -> None:
+    at = Rates(application, 100, 3)
+    assert [asked(at, "wrong")[0] for _ in range(4)] == [401, 401, 401, 429]
+
+
+@pytest.mark.usefixtures("now")
+def test_a_token_that_was_let_in_is_not_held_up_by_its_address() -> None:
+    at = Rates(application, 100, 3)
+    assert asked(at, "right")[0] == 200
+    assert [asked(at)[0] for _ in range(3)] == [200, 200, 429]
+    status, headers, _ = asked(at, "right")
+    assert (status, headers["RateLimit"]) == (200, '"token";r=98;t=60')
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        (FAR, "/livez"),
+        (FAR, "/readyz"),
+        (FAR, "/home"),
+        ("127.0.0.1", "/v1/states"),
+        ("", "/v1/states"),
+        ("::1", "/v1/states"),
+    ],
+)
+def test_health_pages_and_this_machine_are_not_counted(address: str, path: str) -> None:
+    at = Rates(application, 1, 1)
+    seen = [asked(at, address=address, path=path) for _ in range(3)]
+    assert [(status, "RateLimit" in headers) for status, headers, _ in seen] == [(200, False)] * 3
+
+
+def test_nothing_is_counted_where_there_is_no_limit() -> None:
+    at = Rates(application, 0, 0)
+    assert {asked(at, token)[0] for token in ("", "right") * 3} == {200}
+
+
+@pytest.mark.usefixtures("now")
+def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "MOST", 10)
+    at = Rates(application, 9, 9)
+    for number in range(100):
+        asked(at, f"right{number}", f"203.0.113.{number}")
+    assert len(at._asked) <= 10
+
+
+@pytest.mark.parametrize(("hops", "statuses"), [(1, [200, 429, 200]), (0, [200, 429, 429])])
+def test_a_proxy_is_believed_only_where_it_is_counted(
+    hops: int, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBILL_PROXIES", str(hops))
+    monkeypatch.setenv("EBILL_ADDRESS_RATE", "1")
+    client = create_app().test_client()
+    answers = [
+        client.get("/v1/states", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": FAR})
+        for forwarded in ("198.51.100.9, 192.0.2.1", "198.51.100.8, 192.0.2.1", "198.51.100.8, 192.0.2.2")
+    ]
+    assert [answer.status_code for answer in answers] == statuses
+    refused = answers[1]
+    assert refused.content_type == "application/problem+json"
+    assert refused.headers["X-Request-Id"] == refused.get_json()["request_id"]
+
+
+@pytest.mark.parametrize("name", ["RUNNING", "WAITING", "STREAMING", "TOKEN_RATE", "ADDRESS_RATE", "PROXIES"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "many", "99999999", " 1", "٣"])
+def test_a_limit_that_cannot_be_meant_is_refused(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"EBILL_{name}", text)
+    with pytest.raises(SettingRefused, match=f"^EBILL_{name} must be a whole number from "):
+        (limits(), proxies())

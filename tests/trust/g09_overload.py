@@ -1,0 +1,78 @@
+"""Asked far more than it can answer, the service answers what it can in time, and says so at once to the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+
+from tests.trust.goals import Goal, Run, require
+from tests.trust.loading import Seen, Target, closed_loop, get, open_loop, quantile
+from tests.trust.serving import planted, service
+
+CALLERS = 4
+LIGHT = 0.3
+"""The share of what it can do at which its usual times are measured."""
+NOISE = 0.1
+"""Seconds of which a shared machine may be the cause."""
+
+
+def _request(number: int) -> bytes:
+    return get(f"/calculator?state=PA&from=20{10 + number % 80}-{1 + number % 12:02d}&months=12")
+
+
+def _split(seen: list[Seen]) -> tuple[list[Seen], list[Seen]]:
+    return [each for each in seen if each.status == 200], [each for each in seen if each.status == 503]
+
+
+async def _phase(target: Target, rate: float, seconds: float) -> tuple[list[Seen], list[Seen]]:
+    health = asyncio.create_task(open_loop(target, 5, seconds, lambda _: get("/livez")))
+    seen = await open_loop(target, rate, seconds, _request)
+    require(all(each.status == 200 for each in await health), "the health route was not answered")
+    good, shed = _split(seen)
+    lost = len(seen) - len(good) - len(shed)
+    require(not lost, f"{lost} of {len(seen)} requests got no answer, or another")
+    require(all(each.again for each in shed), "a request was turned away without Retry-After")
+    return good, shed
+
+
+async def _seen(run: Run, port: int) -> str:
+    target, seconds = Target(port), run.pick(3.0, 20.0)
+    await closed_loop(target, CALLERS, 1.0, _request)
+    capacity = await closed_loop(target, CALLERS, run.pick(2.0, 10.0), _request)
+    usual = quantile(0.99, await open_loop(target, capacity * LIGHT, seconds, _request))
+    told, goodput = [], dict[float, float]()
+    for times, span in run.pick([(1, 3.0), (4, 3.0)], [(1, seconds), (2, seconds), (4, seconds), (10, 60.0)]):
+        run.say(f"{times} times what it can do")
+        good, shed = await _phase(target, capacity * times, span)
+        slowest, turned = quantile(0.99, good), quantile(0.5, shed)
+        goodput[times] = len(good) / span
+        require(slowest <= 1, f"at {times}x, 1 of 100 accepted took {slowest:.2f} s or more")
+        require(turned <= 0.1, f"at {times}x, half of those turned away waited {turned:.2f} s or more for it")
+        shown = f"{len(shed)} shed, p50 {turned * 1000:.0f} ms"
+        told.append(f"{times}x: {goodput[times]:.0f}/s, p99 {slowest:.2f} s, {shown}")
+    require(goodput[4] >= 0.7 * goodput[1], f"at 4x only {goodput[4] / goodput[1]:.0%} of the answers at 1x came")
+    after = 0.0
+    for _ in range(5):
+        after = quantile(0.99, await open_loop(target, capacity * LIGHT, 1.0, _request))
+        if after <= max(2 * usual, NOISE):
+            break
+    require(after <= max(2 * usual, NOISE), f"5 s after, p99 is {after:.2f} s; before, it was {usual:.2f} s")
+    return f"{'; '.join(told)}; 0 refused connections; p99 before {usual * 1000:.0f} ms, after {after * 1000:.0f} ms"
+
+
+def show(run: Run) -> str:
+    """Ask at multiples of what it can do, and again after that."""
+    with service(run.folder) as served:
+        return asyncio.run(_seen(run, served.port))
+
+
+GOAL = Goal(
+    id="G9",
+    name="overload",
+    rule=(
+        "accepted p99 at most 1 s; turned away p50 at most 0.1 s, with Retry-After; at 4x at least 70 % of the "
+        "answers at 1x; no connection refused; within 5 s after, p99 at most twice that before; health answered"
+    ),
+    show=show,
+    faults=MappingProxyType({"no limit": lambda: planted("unlimited")}),
+)
