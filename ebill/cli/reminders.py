@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 import click
 from marshmallow import ValidationError
 
+from ebill import starting
 from ebill.cli.stored import OPERATOR, book, opened
 from ebill.errors import InvalidInput
 from ebill.grammar import faults, read_day
@@ -35,6 +36,7 @@ def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
 
     What falls on a day that has passed is not reminded of.
     """
+    starting.refuse_unsafe(os.environ)
     rules = book()
     by = _day(as_of, rules)
     with opened() as store:

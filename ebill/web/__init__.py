@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile, logs, sending, settings
+from ebill import bookfile, logs, sending, settings, starting
 from ebill.logs import log
 from ebill.render.json import encode
+from ebill.service.invoices import quarter
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
@@ -58,7 +59,7 @@ from ebill.web import (
 from ebill.web.fence import Fence
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
-from ebill.web.steady import SHORT, Steady, quarter
+from ebill.web.steady import SHORT, Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
@@ -88,6 +89,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     address by which others reach the service; unset: as each request came), `EBILL_LOG` (how it logs),
     `EBILL_METRICS_TOKEN` (who may read what it has counted; unset: nobody), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
+    if store is None:
+        starting.refuse_unsafe(os.environ)
     sending.networks()
     logs.form()
     file = book_file or bookfile.BookFile(bookfile.path())

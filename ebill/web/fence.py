@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from ebill import logs
+from ebill.store import patience
 from ebill.web import metrics
 
 Environ = dict[str, Any]
@@ -65,7 +66,8 @@ class Fence:
             return start_response(status, headers, exc_info)
 
         try:
-            body = self.inner(environ, start)
+            with patience.bounded():
+                body = self.inner(environ, start)
         except BaseException:
             answer.end()
             raise

@@ -130,7 +130,8 @@ def _begun(at: Door, user_id: str, begin: Callable[[Writing], str | None]) -> st
 def _refused(refusal: Refusal, form: Shown) -> Response:
     metrics.SIGN_IN_FAILURES.labels("password").inc()
     request.environ[CODE] = refusal.code
-    log("sign_in_refused", code=refusal.code, level="warning", request_id=request.environ.get(REQUEST_ID))
+    number = request.environ.get(REQUEST_ID)
+    log("sign_in_refused", code=refusal.code, level="warning", address=request.remote_addr, request_id=number)
     answer = door.respond(form)
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)
