@@ -376,7 +376,7 @@ def test_a_connection_that_dies_while_it_commits_leaves_the_outcome_unknown(
     assert faults(store) == []
 
 
-# Backups
+# Backups: made while others write, see `tests/trust/g18_backup.py`
 
 
 def test_a_backup_is_a_store_to_go_on_with(opened: Opened, sqlite: str, tmp_path: Path) -> None:

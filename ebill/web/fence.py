@@ -65,12 +65,12 @@ class Fence:
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
-        try:
-            with patience.bounded():
+        with patience.bounded():
+            try:
                 body = self.inner(environ, start)
-        except BaseException:
-            answer.end()
-            raise
+            except BaseException:
+                answer.end()
+                raise
         if answer.size is None:
             return _Streamed(body, answer)
         answer.end()

@@ -95,8 +95,8 @@ def _provider(at: Door) -> Provider:
 def _refused(refusal: NotIdentified) -> Response:
     metrics.SIGN_IN_FAILURES.labels("identity provider").inc()
     request.environ[CODE] = refusal.code
-    number = request.environ.get(REQUEST_ID)
-    log("not_identified", why=refusal.why, level="warning", address=request.remote_addr, request_id=number)
+    facts = {"why": refusal.why, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
+    log("not_identified", level="warning", **facts)
     values = {"sentence": str(refusal), "request_id": request.environ.get(REQUEST_ID, "")}
     return door.respond(Shown("not_identified.html", values, status_of(NotIdentified)))
 

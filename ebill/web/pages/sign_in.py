@@ -130,8 +130,8 @@ def _begun(at: Door, user_id: str, begin: Callable[[Writing], str | None]) -> st
 def _refused(refusal: Refusal, form: Shown) -> Response:
     metrics.SIGN_IN_FAILURES.labels("password").inc()
     request.environ[CODE] = refusal.code
-    number = request.environ.get(REQUEST_ID)
-    log("sign_in_refused", code=refusal.code, level="warning", address=request.remote_addr, request_id=number)
+    facts = {"code": refusal.code, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
+    log("sign_in_refused", level="warning", **facts)
     answer = door.respond(form)
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)
