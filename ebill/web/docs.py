@@ -18,6 +18,7 @@ from ebill.errors import StoreUnavailable
 from ebill.render.json import encode
 from ebill.service import versions
 from ebill.store.engine import Store
+from ebill.web.fence import HEADERS
 from ebill.web.problems import HTTP_CODES, status_of
 
 SWAGGER: Final = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -56,7 +57,7 @@ def register(app: Flask, file: BookFile, store: Store, document: dict[str, Any])
 
     @app.get("/problems")
     def problem_codes() -> Response:
-        return _html(codes, "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'")
+        return _html(codes, dict(HEADERS)["Content-Security-Policy"])
 
     @app.get("/livez")
     def livez() -> Response:
