@@ -33,6 +33,7 @@ from flask import Flask, Response, request
 
 from ebill import bookfile, sending, settings, starting
 from ebill.render.json import encode
+from ebill.service.invoices import quarter
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
@@ -54,7 +55,7 @@ from ebill.web import (
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
-from ebill.web.steady import SHORT, Steady, quarter
+from ebill.web.steady import SHORT, Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider

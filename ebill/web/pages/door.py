@@ -44,6 +44,7 @@ from ebill.errors import (
 from ebill.grammar import faults
 from ebill.rulebook import RuleBook
 from ebill.service import forms, waiting
+from ebill.service.invoices import quarter
 from ebill.store import audit, people
 from ebill.store.audit import By
 from ebill.store.people import User
@@ -56,7 +57,7 @@ from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
 from ebill.web.signed import SignedIn
-from ebill.web.steady import Steady, quarter
+from ebill.web.steady import Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
