@@ -32,7 +32,7 @@ from ebill.render.json import encode
 from ebill.rulebook import RuleBook
 from ebill.service import forms
 from ebill.service.clients import Precondition
-from ebill.store import keys, people
+from ebill.store import keys, patience, people
 from ebill.store import once as kept_once
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
@@ -165,7 +165,7 @@ class SignedIn:
             query = _query(route, environ.get("QUERY_STRING", ""))
             made_to = conditions.made_to(environ) if route.conditional else Precondition()
             dry_run: bool = route.only_tried or query.get("dry_run", False)
-            with _body(route, environ) as (body, body_hash):
+            with patience.endless(route.body is Csv), _body(route, environ) as (body, body_hash):
                 asked = once.asked(environ, user.user_id, body_hash) if route.once and not dry_run else None
                 now = datetime.now(UTC)
                 by = By(user.user_id, now, token_id, environ.get(REQUEST_ID))

@@ -45,11 +45,11 @@ from ebill.grammar import faults
 from ebill.rulebook import RuleBook
 from ebill.service import forms, waiting
 from ebill.service.invoices import quarter
-from ebill.store import audit, people
+from ebill.store import audit, patience, people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
-from ebill.web.fence import REQUEST_ID, SIGNED
+from ebill.web.fence import CODE, REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
 from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown, Upload
@@ -184,7 +184,8 @@ class Door:
         by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
         try:
             made = page.before(self._ready(user, path, form)) if page.before else None
-            with self.store.writing(by, lambda: datetime.now(UTC)) as write:
+            is_import = page.allows == "import_clients"
+            with patience.endless(is_import), self.store.writing(by, lambda: datetime.now(UTC)) as write:
                 now = write.at
                 user = self._admit(write.connection, page, path, cookie, now)
                 look = book, now, user, write.connection, path, query, self.seal, cookie
@@ -376,6 +377,7 @@ def refusing(view: View) -> View:
 
 def refused(refusal: Refusal) -> Response:
     """Show a refusal."""
+    request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
