@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from ebill import errors
 from ebill.render.json import encode
+from ebill.web.fence import HEADERS
 from ebill.web.problems import HTTP_CODES, status_of
 
 SWAGGER: Final = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -52,7 +53,7 @@ def register(app: Flask, document: dict[str, Any]) -> None:
 
     @app.get("/problems")
     def problem_codes() -> Response:
-        return _html(codes, "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'")
+        return _html(codes, dict(HEADERS)["Content-Security-Policy"])
 
 
 def _html(page: str, policy: str) -> Response:
