@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,21 @@ SECRET_MOST: Final = 1024
 NAME_MOST: Final = 40
 _PUBLIC_URL: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
 _ISSUER: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%@:-]*)*")
+_STANDS_FOR_ONE: Final = re.compile(
+    r"change[-_ ]?(me|it|this|now)|placeholder|example|replace|insert|your[-_ ]|default|dummy|sample|[<>{}]"
+    r"|pass[-_ ]?(word|phrase)|secret|admin|qwert|letme|123456|abcdef",
+    re.IGNORECASE,
+)
+FEWEST_SIGNS: Final = 6
+"""How many different characters a secret must have."""
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+COUNTS: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where processes that serve together keep what they count; named and read by the library that counts."""
+_METRICS: Final = "EBILL_METRICS_"
 _PREFIX: Final = "EBILL_OIDC_"
 _REQUIRED: Final = ("ISSUER", "CLIENT_ID")
 _SECRETS: Final = ("CLIENT_SECRET", "CLIENT_SECRET_FILE")
+_TOKENS: Final = ("TOKEN", "TOKEN_FILE")
 _KNOWN: Final = (*_REQUIRED, *_SECRETS, "NAME")
 
 
@@ -39,12 +51,35 @@ class Oidc:
     callback: str
 
 
+def is_guessed(secret: str) -> bool:
+    """Tell whether a secret is one that anybody would try, or only stands where one belongs.
+
+    >>> is_guessed("ChangeMe-ChangeMe"), is_guessed("<client secret>"), is_guessed("q7GfZp1sVw0Kx2")
+    (True, True, False)
+    """
+    return _STANDS_FOR_ONE.search(secret) is not None or len(set(secret)) < FEWEST_SIGNS
+
+
 def public_url() -> str | None:
     """Read `EBILL_PUBLIC_URL`, without a slash at its end; None where it is not set. Raises SettingRefused."""
     text = os.environ.get("EBILL_PUBLIC_URL", "")
     if text and not _PUBLIC_URL.fullmatch(text):
         raise SettingRefused("EBILL_PUBLIC_URL", "must be an address such as https://ebill.example.com")
     return text.rstrip("/") or None
+
+
+def metrics_token() -> str | None:
+    """Read `EBILL_METRICS_TOKEN`, or the file that `EBILL_METRICS_TOKEN_FILE` names; None where neither is set.
+
+    Raises SettingsRefused.
+    """
+    given = {name: os.environ[_METRICS + name] for name in _TOKENS if os.environ.get(_METRICS + name)}
+    if not given:
+        return None
+    secret, found = _secret(given, _METRICS, _TOKENS)
+    if found:
+        raise SettingsRefused(found)
+    return secret
 
 
 def oidc() -> Oidc | None:
@@ -56,7 +91,7 @@ def oidc() -> Oidc | None:
     if not given:
         return None
     public = public_url()
-    secret, found = _secret(given)
+    secret, found = _secret(given, _PREFIX, _SECRETS)
     found = [*_faults(given, public), *found]
     if found or public is None:
         raise SettingsRefused(found)
@@ -88,20 +123,28 @@ def _is_safe(address: str) -> bool:
     return parts.scheme == "https" or parts.hostname in HERE
 
 
-def _secret(given: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
-    """Give the client secret, or what is wrong with it; it is never repeated."""
-    plain, file = (given.get(name) for name in _SECRETS)
-    named = _PREFIX + _SECRETS[0 if file is None else 1]
+def _secret(given: dict[str, str], prefix: str, names: tuple[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """Give a secret, or what is wrong with it; it is never repeated."""
+    plain, file = (given.get(name) for name in names)
+    named = prefix + names[0 if file is None else 1]
     if plain and file:
-        return "", [(named, f"is set, and so is {_PREFIX}{_SECRETS[0]}; one of them is enough")]
+        return "", [(named, f"is set, and so is {prefix}{names[0]}; one of them is enough")]
     if file:
         try:
             with Path(file).open(encoding="ascii") as opened:
+                if os.fstat(opened.fileno()).st_mode & stat.S_IRWXO:
+                    return "", [(named, "names a file that others may read or write (chmod o-rwx)")]
                 plain = opened.read(SECRET_MOST + 2).rstrip("\r\n")
         except (OSError, ValueError):
             return "", [(named, "names no file of ASCII text that can be read")]
     if not plain:
         return "", [(named, "is missing" if file is None else "names a file with nothing in it")]
-    if not SECRET_FEWEST <= len(plain) <= SECRET_MOST or not _PRINTABLE.fullmatch(plain):
-        return "", [(named, f"must be {SECRET_FEWEST} to {SECRET_MOST} printable ASCII characters, without spaces")]
+    if fault := _weakness(plain):
+        return "", [(named, fault)]
     return plain, []
+
+
+def _weakness(secret: str) -> str | None:
+    if not SECRET_FEWEST <= len(secret) <= SECRET_MOST or not _PRINTABLE.fullmatch(secret):
+        return f"must be {SECRET_FEWEST} to {SECRET_MOST} printable ASCII characters, without spaces"
+    return "is one that anybody would try, or only stands where one belongs" if is_guessed(secret) else None

@@ -44,11 +44,12 @@ from ebill.errors import (
 from ebill.grammar import faults
 from ebill.rulebook import RuleBook
 from ebill.service import forms, waiting
+from ebill.service.invoices import quarter
 from ebill.store import audit, patience, people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
-from ebill.web.fence import REQUEST_ID, SIGNED
+from ebill.web.fence import CODE, REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
 from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown, Upload
@@ -56,14 +57,14 @@ from ebill.web.pages.tries import Tries
 from ebill.web.problems import status_of
 from ebill.web.routes import NOT_FOUND
 from ebill.web.signed import SignedIn
-from ebill.web.steady import Steady, quarter
+from ebill.web.steady import Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
 """`connect-src` is for htmx, which asks for pages of ours and nothing else."""
 HEADERS: Final = {
@@ -196,6 +197,7 @@ class Door:
         answered = respond(found)
         if not (isinstance(found, Moved) and found.cookie) and not self._is_in(cookie):
             cookies.take(answered)
+            answered.headers["Clear-Site-Data"] = '"cache", "storage"'
         return answered
 
     def _again(
@@ -375,6 +377,7 @@ def refusing(view: View) -> View:
 
 def refused(refusal: Refusal) -> Response:
     """Show a refusal."""
+    request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
