@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from ebill import bookfile, demo, sending, settings
+from ebill import bookfile, demo, sending, settings, starting
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store import engine
@@ -69,6 +69,7 @@ def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo:
 
     from ebill.cli.ending import Ending
 
+    starting.refuse_unsafe(os.environ)
     if threads is not None:
         os.environ["EBILL_RUNNING"] = str(threads)
     limits = settings.limits()
@@ -151,7 +152,10 @@ def _welcome(address: str, book: str, samples: Sequence[Sample]) -> str:
         f"  calculator   {address}/",
         f"  docs page    {address}/docs",
         f"  try it       curl {address}/v1/calculate -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
+        "",
     ]
+    for name, value in starting.in_force(os.environ):
+        lines.append(f"  {name} = {value}")
     for user_id, password, token in samples:
         lines += [
             "",

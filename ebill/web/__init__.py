@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ebill import bookfile, sending, settings
+from ebill import bookfile, sending, settings, starting
 from ebill.render.json import encode
+from ebill.service.invoices import quarter
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
@@ -58,7 +59,7 @@ from ebill.web import (
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
-from ebill.web.steady import SHORT, Steady, quarter
+from ebill.web.steady import SHORT, Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
@@ -89,6 +90,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     stand in front; their word on who asks is taken), those of `settings.limits`, and `EBILL_OIDC_…` (see
     `settings.oidc`).
     """
+    if store is None:
+        starting.refuse_unsafe(os.environ)
     sending.networks()
     limits, hops = settings.limits(), settings.proxies()
     file = book_file or bookfile.BookFile(bookfile.path())
