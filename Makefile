@@ -9,7 +9,7 @@ LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-has
 PYTEST := .venv/bin/pytest -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help run test check fmt everywhere browser screenshots spark bench trust mutants lock
+.PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants lock
 help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
@@ -28,8 +28,12 @@ fmt: .venv/.test ## format, and mend what lint can mend
 	.venv/bin/ruff check --fix-only
 	.venv/bin/ruff format
 
-everywhere: .venv/.test ## all tests that may depend on where they run, on either side of the date line, once under python -O
+everywhere: east west ## all tests that may depend on where they run, on either side of the date line
+
+east: .venv/.test
 	TZ=Pacific/Kiritimati $(PYTEST) -m "not anywhere" $(ARGS)
+
+west: .venv/.test ## the western side of it, under python -O
 	TZ=Etc/GMT+12 PYTHONOPTIMIZE=1 $(PYTEST) -m "not anywhere" -k "not postgresql" -W "ignore:assertions not in test modules" $(ARGS)
 
 browser: .venv/.test ## the pages in a real browser, which is Debian's chromium

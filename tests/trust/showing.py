@@ -6,12 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from ebill.store.engine import Store
 from tests.stores import QUICK, Databases
 from tests.trust.goals import Fell, Goal, Plant, Run, Size
 
 Silence = Callable[[str], None]
+MOST: Final = 160
+"""Characters that are kept of how a goal fell."""
 
 
 @contextmanager
@@ -55,5 +58,5 @@ def caught(goal: Goal, plant: Plant, databases: Databases | None) -> str | None:
         try:
             goal.show(run)
         except (Fell, AssertionError) as fell:
-            return str(fell) or type(fell).__name__
+            return str(fell)[:MOST] or type(fell).__name__
     return None
