@@ -50,7 +50,7 @@ def seed_of(run: Run) -> int:
 
 def show(run: Run) -> str:
     """Send both kinds of requests."""
-    number, count = seed_of(run), run.pick(1_000, 40_000)
+    number, count = seed_of(run), run.pick(1_000, 20_000)
     store = Store(run.store)
     try:
         world, sessions = fill(store), begin_sessions(store)
@@ -94,7 +94,7 @@ def part(
 
 def explored(run: Run, world: World, number: int) -> int:
     """Send what schemathesis draws for each operation of the document to a real server; count the cases."""
-    log, each = run.folder / "log", run.pick(1, 60)
+    log, each = run.folder / "log", run.pick(1, 15)
     with served(log, EBILL_DATABASE_URL=run.store) as port:
         document = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json", wait_for_schema=30)
         operations: list[Any] = [found.ok() for found in document.get_all_operations()]  # type: ignore[union-attr]
@@ -193,6 +193,6 @@ GOAL = Goal(
         }
     ),
     stores=True,
-    short="40,000 requests in process and some 6,000 over HTTP on each database instead of a million: pages and "
+    short="20,000 requests in process and some 1,500 over HTTP on each database instead of a million: pages and "
     "transactions cost milliseconds each, and the hour is for all goals.",
 )
