@@ -1,5 +1,6 @@
 """Whatever is sent is answered as the table says: over the application itself, and over a real server on its socket."""
 
+import csv
 import json
 import re
 import socket
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from json import JSONDecoder
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -38,6 +40,19 @@ def app() -> Flask:
 def test_every_threat_of_the_list_is_in_the_table() -> None:
     assert {row.number for row in ROWS} == LISTED
     assert {row.number for row in RAW} == {30, 35, 36, 39, 78, 84, 87}
+
+
+def test_every_threat_has_a_test_that_is_there() -> None:
+    tests = Path(__file__).parent
+    threats = list(csv.DictReader((tests / "threats.csv").read_text("utf-8").splitlines()))
+    assert [int(threat["number"]) for threat in threats] == list(range(1, 113))
+    for threat in threats:
+        assert threat["tests"], threat["number"]
+        for named in threat["tests"].split():
+            file, _, name = named.partition("::")
+            assert re.search(rf"^def {name}\(", (tests / file).read_text("utf-8"), re.MULTILINE), named
+    by_row = {int(threat["number"]) for threat in threats if "test_hostile.py::test_a_row" in threat["tests"].split()}
+    assert by_row == LISTED
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

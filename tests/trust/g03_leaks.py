@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -40,8 +39,7 @@ NOBODY: Final = "0123456789abcdef"
 
 def show(run: Run) -> str:
     """Ask about the hidden client and about none, by every route, as those who may see neither."""
-    [opened] = islice(held := rehearsed_visits(run.store), 1)
-    try:
+    with contextmanager(rehearsed_visits)(run.store) as opened:
         log = io.StringIO()
         with contextlib.redirect_stderr(log):
             pairs = alike(opened, run)
@@ -57,8 +55,6 @@ def show(run: Run) -> str:
         require(not told, f"the log tells {told[:1]}")
         said = f"{pairs:,} pairs of answers alike to the byte, no canary in {scanned:,} answers and the log"
         return f"{said}; {timed(opened, run)}" if run.size == "long" else said
-    finally:
-        held.close()
 
 
 def without_path(line: str) -> str:
@@ -131,10 +127,10 @@ def alike_things(opened: Visits) -> int:
         ("/me/sessions/{}/end", sessions["quinn"]),
     ):
         answers = [opened.send("producer", path.format(name)) for name in (there, NOBODY)]
-        hidden, never = (
+        bare = [
             (each.status_code, each.get_data().replace(each.headers["X-Request-Id"].encode(), b"")) for each in answers
-        )
-        require(hidden == never, f"{path}: {hidden} {never}")
+        ]
+        require(bare[0] == bare[1], f"{path}: {bare}")
     return len(asked) + 3
 
 

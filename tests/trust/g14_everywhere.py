@@ -86,7 +86,7 @@ def draw_all(number: int, count: int) -> Iterator[Asked]:
     while made < count:
         kinds = draw.sample(KINDS, draw.choice((0, 1, 2, 3, 5)))
         month = f"{draw.randrange(2001, 2099)}-{draw.randrange(1, 13):02}"
-        body = {"state": draw.choice(("PA", "NY", "DE", "WV")), "coverage_month": month}
+        body: dict[str, Any] = {"state": draw.choice(("PA", "NY", "DE", "WV")), "coverage_month": month}
         body |= {"rules": {kind: strategies.draw_rule(draw, kind) for kind in kinds}}
         try:
             [invoice] = calculated(body)["invoices"]
@@ -189,6 +189,7 @@ def by_csv(opened: Visits, asked: Asked) -> dict[str, str]:
 def by_calendar(opened: Visits, asked: Asked) -> dict[str, str]:
     """Give the same from a calendar, in which each must be one whole day: the end is the day after, exclusive."""
     found = {}
+    event: Any
     for event in Calendar.from_ical(deadlines(opened, asked, "ics")).walk("VEVENT"):
         day = event["DTSTART"].dt
         require(event["DTEND"].dt == day + timedelta(days=1), f"{asked}: {day} ends {event['DTEND'].dt}")
