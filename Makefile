@@ -9,7 +9,7 @@ LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-has
 PYTEST := .venv/bin/pytest -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants lock
+.PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants sbom lock
 help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
@@ -53,6 +53,13 @@ trust: .venv/.test ## show every goal of reliability, about an hour (ARGS="G6 G7
 
 mutants: .venv/.test ## plant faults and list those that no test sees (ARGS=ebill/dates.py: in one module)
 	.venv/bin/python -m tests.mutants $(ARGS)
+
+sbom: .venv/.test ## what the service is made of, as CycloneDX, and every licence: dist/sbom.json, dist/licences.csv
+	mkdir -p dist
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python dist/.venv
+	$(PIP) sync --python dist/.venv --quiet --require-hashes --no-build requirements.lock
+	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file dist/sbom.json dist/.venv
+	.venv/bin/python -m tests.licences > dist/licences.csv
 
 lock: $(MADE) ## pin what pyproject.toml asks for (ARGS=--upgrade: anew)
 	$(LOCK) $(ARGS) --group setup --output-file requirements-uv.lock

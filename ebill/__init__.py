@@ -30,6 +30,7 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `settings`   settings that more than one door reads
 - `sending`    how a message leaves: by mail, or as a signed request
 - `oidc`       what is asked of an identity provider, and what its word is worth
+- `starting`   whether the service may start here: its settings, and what is secret
 - `files`      millions of rows from a file to a file
 - `access`     who may see and do what: the one place where it is decided
 - `service`    what people ask, one function each

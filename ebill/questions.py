@@ -29,7 +29,7 @@ from ebill.errors import (
 )
 from ebill.grammar import Day, Flag, Moment, Month, RulesSchema, Strict, Text, Whole, Word, faults
 from ebill.plainly import Few
-from ebill.rulebook import Life, RuleBook, Scope, entered
+from ebill.rulebook import Life, Row, RuleBook, Scope, entered
 from ebill.rules import Kind, Rule
 from ebill.schedule import FIXED_NAMES, FixedDates
 
@@ -158,6 +158,7 @@ class PostingSchema(Strict):
 
 _CALCULATION: Final = CalculationSchema()
 _POSTING: Final = PostingSchema()
+_RULES: Final = RulesSchema()
 
 
 def calculation(body: Any, book: RuleBook | None = None) -> Calculation:
@@ -193,10 +194,19 @@ def scope(question: Calculation) -> Scope:
     return Scope(
         question.state,
         question.product,
-        entered(question.rules.values(), "client", "given with the question"),
+        _entered(question.rules),
         question.exceptions,
         question.last_coverage_month,
     )
+
+
+def rows(given: Any) -> tuple[Row, ...]:
+    """Read the rules of a question alone, as its scope has them. Raises InvalidInput with every fault."""
+    return _entered(_read(_RULES, given))
+
+
+def _entered(rules: Mapping[Kind, Rule]) -> tuple[Row, ...]:
+    return entered(rules.values(), "client", "given with the question")
 
 
 def posting_question(query: Any) -> PostingQuestion:

@@ -9,7 +9,7 @@ layer's own says *inherited*, it is as if the layer had none: the layers below a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -191,13 +191,6 @@ class Life:
         stretch = bisect_right(self._begins, row) - 1
         return self.timeline.stretches[stretch], self.timeline.spans[stretch].terms
 
-    def stretches(self, rows: slice) -> Iterator[tuple[InForce, slice]]:
-        """Give the rows in force for a slice of rows, and for which of them, counted from its beginning."""
-        begins = [max(begin, rows.start) for begin in self._begins]
-        for stretch, begin, end in zip(self.timeline.stretches, begins, [*begins[1:], rows.stop], strict=True):
-            if begin < min(end, rows.stop):
-                yield stretch, slice(begin - rows.start, min(end, rows.stop) - rows.start)
-
     def why_not_billed(self, row: int, first: str | None = None, last: str | None = None) -> str | None:
         """Say why a row has no invoice; None where that is billed elsewhere.
 
@@ -253,6 +246,8 @@ class RuleBook:
         self._kept = lru_cache(maxsize=256)(self._live)
         self.drawn: dict[Any, Any] = {}
         """What lists keep of many lives for the next who asks: it lives and dies with the book."""
+        self.written: Any = None
+        """What schedules keep, in the same way."""
 
     def life(self, scope: Scope) -> Life:
         """Give an account's rules and dates, kept for the next who asks.
@@ -265,7 +260,7 @@ class RuleBook:
     def forget(self) -> None:
         """Forget all lives that were kept; only their cost comes back."""
         self._kept.cache_clear()
-        self.drawn = {}
+        self.drawn, self.written = {}, None
 
     def calendar(self, name: str) -> Calendar:
         """Bind a calendar by the name the book gives it, or else by the library's. Raises UnknownCalendar."""

@@ -112,6 +112,14 @@ class Trail:
         """Give the days just before a step that was taken."""
         return self.steps[[taken for taken, _ in self.steps].index(step) - 1][1]
 
+    def moved_by(self, step: Step) -> Flags:
+        """Tell which days a step moved."""
+        moved = np.zeros(self.days.shape, bool)
+        for (_, before), (taken, after) in pairwise(self.steps):
+            if taken == step:
+                moved |= before != after
+        return moved
+
     def then(self, step: Step, days: Days) -> Trail:
         """Go on to new days of the same shape."""
         if days is not self.days:
@@ -163,12 +171,7 @@ class Schedule:
 
     def moved_by(self, step: Step, name: DateName) -> Flags:
         """Tell in which rows a step moved a date, shape (count,)."""
-        steps = self.trails[name].steps
-        moved = np.zeros(self.count, bool)
-        for (_, before), (taken, after) in pairwise(steps):
-            if taken == step:
-                moved |= before[: self.count] != after[: self.count]
-        return moved
+        return self.trails[name].moved_by(step)[: self.count]
 
     def row(self, month: np.datetime64) -> int:
         """Give the row of a coverage month."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,13 @@ SECRET_MOST: Final = 1024
 NAME_MOST: Final = 40
 _PUBLIC_URL: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
 _ISSUER: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%@:-]*)*")
+_STANDS_FOR_ONE: Final = re.compile(
+    r"change[-_ ]?(me|it|this|now)|placeholder|example|replace|insert|your[-_ ]|default|dummy|sample|[<>{}]"
+    r"|pass[-_ ]?(word|phrase)|secret|admin|qwert|letme|123456|abcdef",
+    re.IGNORECASE,
+)
+FEWEST_SIGNS: Final = 6
+"""How many different characters a secret must have."""
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _PREFIX: Final = "EBILL_OIDC_"
 _REQUIRED: Final = ("ISSUER", "CLIENT_ID")
@@ -37,6 +45,15 @@ class Oidc:
     client_secret: str = field(repr=False)
     name: str
     callback: str
+
+
+def is_guessed(secret: str) -> bool:
+    """Tell whether a secret is one that anybody would try, or only stands where one belongs.
+
+    >>> is_guessed("ChangeMe-ChangeMe"), is_guessed("<client secret>"), is_guessed("q7GfZp1sVw0Kx2")
+    (True, True, False)
+    """
+    return _STANDS_FOR_ONE.search(secret) is not None or len(set(secret)) < FEWEST_SIGNS
 
 
 def public_url() -> str | None:
@@ -97,11 +114,19 @@ def _secret(given: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
     if file:
         try:
             with Path(file).open(encoding="ascii") as opened:
+                if os.fstat(opened.fileno()).st_mode & stat.S_IRWXO:
+                    return "", [(named, "names a file that others may read or write (chmod o-rwx)")]
                 plain = opened.read(SECRET_MOST + 2).rstrip("\r\n")
         except (OSError, ValueError):
             return "", [(named, "names no file of ASCII text that can be read")]
     if not plain:
         return "", [(named, "is missing" if file is None else "names a file with nothing in it")]
-    if not SECRET_FEWEST <= len(plain) <= SECRET_MOST or not _PRINTABLE.fullmatch(plain):
-        return "", [(named, f"must be {SECRET_FEWEST} to {SECRET_MOST} printable ASCII characters, without spaces")]
+    if fault := _weakness(plain):
+        return "", [(named, fault)]
     return plain, []
+
+
+def _weakness(secret: str) -> str | None:
+    if not SECRET_FEWEST <= len(secret) <= SECRET_MOST or not _PRINTABLE.fullmatch(secret):
+        return f"must be {SECRET_FEWEST} to {SECRET_MOST} printable ASCII characters, without spaces"
+    return "is one that anybody would try, or only stands where one belongs" if is_guessed(secret) else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, Final, Literal, TypedDict, get_args, overload
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from ebill.dates import Days, as_date
+from ebill.dates import Calendar, Days, Flags, as_date
 from ebill.rulebook import Life
 from ebill.schedule import DateName
 
@@ -32,6 +32,14 @@ class Warned(TypedDict):
 
     code: WarningCode
     detail: str
+
+
+class Under(NamedTuple):
+    """Some months of a window, their calendar, and whether a rule is assumed: of one account, or of each in a row."""
+
+    months: slice
+    calendar: Calendar
+    is_assumed: Any
 
 
 @overload
@@ -120,33 +128,32 @@ def warnings(life: Life, rows: slice, columns: Mapping[DateName, Sequence[date]]
     return found
 
 
-def warned(life: Life, rows: slice) -> npt.NDArray[np.uint8]:
-    """Give the same as numbers, shape (rows,): bit n is set where `WARNINGS[n]` is to be told.
+def warned(
+    days: Mapping[DateName, Days], next_due: Days, under: Iterable[Under], fixed: Flags, floored: Flags
+) -> npt.NDArray[np.uint8]:
+    """Give the same as numbers, of one account, shape (months,), or of many, (accounts, months).
 
-    Rows of which some date is not known mean nothing.
+    Bit n is set where `WARNINGS[n]` is to be told. `under` says what months are under, `fixed` which have an exception,
+    and `floored` where a floor moved the grace end. Months of which some date is not known mean nothing.
     """
-    dates = life.schedule
-    days = {name: trail.days[rows] for name, trail in dates.trails.items()}
-    due, grace_end, following = days["due_date"], days["grace_end_date"], days["next_generation_date"]
-    recommended, safe = days["recommended_pay_by_date"], days["safe_pay_by_date"]
-    next_due, has_next = dates.next_due[rows], ~np.isnat(following)
-    closed = np.zeros((2, len(due)), bool)
-    assumed = np.zeros(len(due), bool)
-    for stretch, part in life.stretches(rows):
-        calendar = life.timeline.terms(stretch.first).calendar
-        closed[:, part] = calendar.is_closed(np.stack([recommended[part], due[part]]))
-        assumed[part] = bool(stretch.assumed)
-    fixed = np.isin(np.arange(rows.start, rows.stop), list(dates.fixed))
+    due, following = days["due_date"], days["next_generation_date"]
+    recommended, has_next = days["recommended_pay_by_date"], ~np.isnat(following)
+    shape = np.broadcast_shapes(fixed.shape, next_due.shape, *(column.shape for column in days.values()))
+    closed, assumed = np.zeros((2, *shape), bool), np.zeros(shape, bool)
+    for months, calendar, is_assumed in under:
+        for place, column in enumerate((recommended, due)):
+            closed[place, ..., months] = calendar.is_closed(column[..., months])
+        assumed[..., months] = is_assumed
     told: Mapping[WarningCode, Any] = {
-        "recommended_may_not_post_in_time": has_next & (recommended > safe),
+        "recommended_may_not_post_in_time": has_next & (recommended > days["safe_pay_by_date"]),
         "recommended_not_business_day": has_next & closed[0],
         "due_not_business_day": closed[1],
-        "grace_runs_past_next_due": grace_end > next_due,
+        "grace_runs_past_next_due": days["grace_end_date"] > next_due,
         "assumed_rule": assumed,
         "exception_applied": fixed,
-        "floor_applied": dates.moved_by("floor", "grace_end_date")[rows],
+        "floor_applied": floored,
     }
-    bits = np.zeros(len(due), np.uint8)
+    bits = np.zeros(shape, np.uint8)
     for bit, code in enumerate(WARNINGS):
         bits |= told[code].astype(np.uint8) << np.uint8(bit)
     return bits

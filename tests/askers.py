@@ -28,20 +28,29 @@ class Told(NamedTuple):
 
 
 class Asker:
-    """A process that answers."""
+    """A process that answers, which runs a module: this one, or one that does the same with a fault planted."""
 
-    def __init__(self, url: str, book: Path) -> None:
-        command = [sys.executable, "-m", "tests.askers", url, str(book)]
+    def __init__(self, url: str, book: Path, module: str = "tests.askers") -> None:
+        command = [sys.executable, "-m", module, url, str(book)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True
         )
 
     def ask(self, path: str, token: str, tag: str | None = None) -> Told:
         """Ask for an address, with the tag of an answer that one has."""
-        if self.process.stdin is None or self.process.stdout is None:
+        self.tell(path, {"Authorization": f"Bearer {token}", **({"If-None-Match": tag} if tag else {})})
+        return self.hear()
+
+    def tell(self, path: str, headers: Mapping[str, str]) -> None:
+        """Ask, and do not wait for the answer."""
+        if self.process.stdin is None:
             raise RuntimeError
-        headers = {"Authorization": f"Bearer {token}", **({"If-None-Match": tag} if tag else {})}
-        print(json.dumps({"path": path, "headers": headers}), file=self.process.stdin, flush=True)
+        print(json.dumps({"path": path, "headers": {**headers}}), file=self.process.stdin, flush=True)
+
+    def hear(self) -> Told:
+        """Wait for the answer."""
+        if self.process.stdout is None:
+            raise RuntimeError
         return Told(*json.loads(self.process.stdout.readline()))
 
     def close(self) -> None:
@@ -50,9 +59,9 @@ class Asker:
 
 
 @contextmanager
-def askers(url: str, book: Path, count: int) -> Iterator[list[Asker]]:
+def askers(url: str, book: Path, count: int, module: str = "tests.askers") -> Iterator[list[Asker]]:
     """Start some of them, and end them."""
-    found = [Asker(url, book) for _ in range(count)]
+    found = [Asker(url, book, module) for _ in range(count)]
     try:
         yield found
     finally:
@@ -69,7 +78,7 @@ def answer(client: Any, path: str, headers: Mapping[str, str]) -> Told:
 def main() -> None:
     """Answer what comes in, line by line."""
     url, book = sys.argv[1:]
-    client = create_app(BookFile(Path(book)), Store(url)).test_client()
+    client = create_app(BookFile(Path(book)), Store(url)).test_client(use_cookies=False)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answer(client, **json.loads(line))) + "\n")
         sys.stdout.flush()

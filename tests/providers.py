@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-CLIENT_ID, CLIENT_SECRET = "ebill-of-the-tests", "a-secret-of-the-tests-alone"
+CLIENT_ID, CLIENT_SECRET = "ebill-of-the-tests", "of-the-tests-alone-x9QmZ7b"
 KEY, OTHER_KEY = (RSAKey.generate_key(2048, {"kid": kid, "use": "sig"}) for kid in ("first", "second"))
 
 

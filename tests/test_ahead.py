@@ -14,7 +14,7 @@ from ebill.rulebook import Scope
 from ebill.service.invoices import today_ends
 from ebill.store import clients, glance, payments, people
 from ebill.store.audit import By
-from ebill.store.clients import Account, RuleEntry
+from ebill.store.clients import Account, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store, Writing
 from ebill.store.payments import Payment
 from ebill.web import create_app, signed, steady
@@ -148,6 +148,29 @@ def pay(write: Writing) -> None:
     write.audit("record_payment", client_id=ACME, account_id="MAIN")
 
 
+def take_payment_back(write: Writing) -> None:
+    gone = Payment(
+        payment_id="q" * 16,
+        client_id=ACME,
+        account_id="MAIN",
+        coverage_month="2026-08",
+        paid_at=None,
+        replaces="p" * 16,
+        withdrawn=True,
+        recorded_by="x",
+        recorded_at=write.at,
+    )
+    payments.add(write.connection, gone)
+    write.audit("withdraw_payment", client_id=ACME, account_id="MAIN")
+
+
+def fix_date(write: Writing) -> None:
+    of: dict[str, Any] = {"client_id": ACME, "account_id": "MAIN", "retroactive": False, "reason": "A fair"}
+    entry = ExceptionEntry(**of, coverage_month="2026-10", due_date=date(2026, 10, 5))
+    clients.add_entries(write.connection, [entry], "x", write.at)
+    write.audit("add_exception", client_id=ACME, account_id="MAIN")
+
+
 def withdraw(write: Writing) -> None:
     assert people.withdraw(write.connection, "pat-producer", ACME)
     write.audit("withdraw_grant", client_id=ACME)
@@ -189,6 +212,8 @@ def test_after_a_change_is_acknowledged_no_process_gives_what_it_has_kept(sqlite
         (rename, 200),
         (enter_rule, 200),
         (pay, 200),
+        (fix_date, 200),
+        (take_payment_back, 200),
         (None, 200),
         (withdraw, 404),
         (again, 200),
@@ -285,6 +310,20 @@ def test_until_a_day_ends_it_is_the_same_day_and_then_it_is_not(zone: str) -> No
         if ends > now:
             assert today(timeline, ends - timedelta(seconds=1)) == today(timeline, now)
             assert today(timeline, ends) > today(timeline, now) or (ends.day, ends.hour) == (1, 0)
+
+
+def test_what_was_known_is_told_however_its_name_is_written(opened: Door) -> None:
+    then = datetime.now(UTC)
+    with opened.store.writing(By("x", then), lambda: datetime.now(UTC)) as write:
+        rename(write)
+    now, *past = (
+        opened.ask("producer", "GET", f"{CLIENT}/bill-accounts/MAIN/schedule?from=2026-08{more}").get_json()[
+            "bill_accounts"
+        ][0]["name"]
+        for more in ("", *(f"&{name}={then.isoformat().replace('+', '%2B')}" for name in ("known_at", "known%5Fat")))
+    )
+    assert now == "Renamed"
+    assert past[0] == past[1] != "Renamed"
 
 
 # What a connection remembers

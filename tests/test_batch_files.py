@@ -129,16 +129,30 @@ def test_every_form_in_and_out_gives_the_dates_of_the_table(taken: Form, given: 
     assert found == expected
 
 
+READ_ONCE = (
+    "account_id,state,product,coverage_month,last_coverage_month,paid_at\n"
+    'A1,PA,,2026-08,,2026-08-04T16:00\n=A2,NY,cobra,2026-09,2026-08,\n"A,3",TX,,2026-08,,never\n'
+)
+"""Whose answers were read by a person, once, and kept: a good row, one without an invoice, one that is refused."""
+
+
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_text_is_as_it_was_when_people_read_it(form: Form, tmp_path: Path) -> None:
-    """Read by a person, once, and kept: a good row, one without an invoice, one that is refused."""
     source = tmp_path / "in.csv"
-    source.write_text(
-        "account_id,state,product,coverage_month,last_coverage_month,paid_at\n"
-        'A1,PA,,2026-08,,2026-08-04T16:00\n=A2,NY,cobra,2026-09,2026-08,\n"A,3",TX,,2026-08,,never\n'
-    )
+    source.write_text(READ_ONCE)
     found = answered(source, tmp_path / f"out.{form}").read_bytes()
     assert found == (GOLDEN / f"batch.{form}").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_columns_are_of_the_types_that_were_kept_and_have_the_rows_that_people_read(form: Form, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(READ_ONCE)
+    found = answered(source, tmp_path / f"out.{form}")
+    schema = pq.read_schema(found) if form == "parquet" else pa.ipc.open_file(found).schema
+    kept = "".join(f"{field.name} {field.type}\n" for field in schema)
+    assert kept == (GOLDEN / "batch.columns.txt").read_text("utf-8")
+    assert told(found) == told(GOLDEN / "batch.ndjson")
 
 
 def test_a_gzipped_file_is_unpacked(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from ebill import batch, bookfile
-from ebill.batch.tables import ASKED
+from ebill.batch.asked import ASKED
 from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import batches, create_app, reading
 from tests.accounts import PAID, Row, asked, rows

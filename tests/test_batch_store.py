@@ -1,5 +1,7 @@
 """`ebill batch --from-store`: every month of every account is as its client's schedule has it, payments and all."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from ebill.schedule import DATE_NAMES
 from ebill.service import clients
 from ebill.service.batches import Accounts
 from ebill.service.clients import Window
+from ebill.store import clients as store_of_clients
 from ebill.store.engine import Store
 from ebill.store.people import User
+from tests import records
 
 pytestmark = pytest.mark.anywhere
 
@@ -41,7 +45,7 @@ def filled(emptied_store: Store, book: RuleBook) -> Store:
 
 def read(store: Store, book: RuleBook, user: User = OPERATOR, count: int = COUNT) -> list[dict[str, Any]]:
     with store.reading(patient=True) as connection:
-        source = Accounts(connection, book, user, FIRST, count, Laid(None, NOW))
+        source = Accounts(connection, book, user, FIRST, count, Laid(book, None, NOW))
     found = []
     for block in source.blocks():
         found += source.answer(block).record_batch().to_pylist()
@@ -82,6 +86,20 @@ def test_every_month_of_every_account_is_as_its_schedule_has_it(filled: Store, b
     assert elsewhere > 0
 
 
+def test_a_rule_entered_that_nobody_has_confirmed_is_warned_of_from_its_month_on(filled: Store, book: RuleBook) -> None:
+    whose = read(filled, book)[0]["client_id"]
+    own = ('{"generation": {"days_before_due": 20}}', '{"grace": {"days": 40}}',
+           '{"posting": {"min_business_days": 2, "max_business_days": 3, "cutoff": "17:00"}}')  # fmt: skip
+    entries = [records.rule("2000-01", client_id=whose, rule=text, kind=next(iter(json.loads(text)))) for text in own]
+    entries.append(replace(entries[1], since="2026-03", assumed=True))
+    with records.changing(filled) as connection:
+        store_of_clients.add_entries(connection, entries, "ada-admin", NOW)
+    rows = [row for row in read(filled, book) if row["client_id"] == whose and row["reason"] is None]
+    assert {row["coverage_month"] >= "2026-03" for row in rows} == {False, True}
+    for row in rows:
+        assert ("assumed_rule" in row["warnings"].split()) == (row["coverage_month"] >= "2026-03")
+
+
 def test_rows_come_by_client_and_account_and_month_whatever_the_blocks(
     filled: Store, book: RuleBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +126,7 @@ def test_a_user_s_rows_are_those_of_the_clients_they_may_see(filled: Store, book
 @pytest.mark.parametrize(("first", "count"), [("2099-12", 2), ("2026-01", 0), ("1999-12", 1)])
 def test_months_that_are_not_supported_are_refused(filled: Store, book: RuleBook, first: str, count: int) -> None:
     with filled.reading() as connection, pytest.raises(InvalidInput):
-        Accounts(connection, book, OPERATOR, np.datetime64(first, "M"), count, Laid(None, NOW))
+        Accounts(connection, book, OPERATOR, np.datetime64(first, "M"), count, Laid(book, None, NOW))
 
 
 def test_the_command_writes_the_whole_book(sqlite_url: str, book: RuleBook, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import json
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,11 +17,14 @@ import pytest
 
 from ebill import batch, bookfile
 from ebill.batch import laid, moments
-from ebill.batch.tables import ANSWERED, ASKED, WARNED, Batches, answers, schema
-from ebill.dates import LAST_MONTH, MONTHS
+from ebill.batch.asked import ASKED, KIND
+from ebill.batch.tables import ANSWERED, WARNED, Batches, answers, schema
+from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import FileRefused, TableRefused
-from ebill.rulebook import Life, RuleBook, Scope
-from ebill.standing import WARNINGS, warned, warnings
+from ebill.rulebook import Row as Entry
+from ebill.rulebook import RuleBook, Scope
+from ebill.rules import DaysBeforeDue, GraceDays, Posting
+from ebill.standing import WARNINGS, warnings
 from tests import accounts, books
 from tests.accounts import RULES, Row, alone, rows
 
@@ -61,6 +67,27 @@ def test_10_000_rows_good_and_bad_are_answered_as_each_is_alone() -> None:
     reasons = Counter(row["reason"] for row in found)
     assert reasons[None] > 2_000
     assert {"invalid_input", "not_billed", "exception_too_far"} <= reasons.keys()
+
+
+@pytest.mark.anywhere
+def test_a_million_rows_of_many_rule_sets_are_each_as_alone() -> None:
+    kinds = 150
+    every = [{**row, "account_id": None, "as_of": None, "paid_at": None} for row in rows(kinds, seed=6, kinds=kinds)]
+    months = ["2000-01", *MONTHS[312:336], "2099-12", "2100-01"]
+    random = np.random.default_rng(6)
+    whose, month = random.integers(0, kinds, 1_000_000), random.integers(0, len(months), 1_000_000)
+    given = {name: pa.array([row[name] for row in every], TEXT).take(pa.array(whose)) for name in KIND}
+    asked_for = pa.table({**given, "coverage_month": pa.array(months).take(pa.array(month))})
+    answer = batch.schedule(asked_for, book(), now=NOW)
+    pairs, first, where = np.unique(whose * len(months) + month, return_index=True, return_inverse=True)
+    distinct = answer.take(pa.array(first))
+    assert distinct.take(pa.array(where)).equals(answer.combine_chunks().unify_dictionaries())
+    for pair, told in zip(pairs.tolist(), plain(distinct), strict=True):
+        row = {**every[pair // len(months)], "coverage_month": months[pair % len(months)]}
+        expected = alone(book(), row, NOW)
+        assert told == {name: expected[name] for name in told}, row
+    assert {code for row in plain(distinct) for code in (row["warnings"] or "").split()} >= set(WARNINGS[:6])
+    assert len({row["reason"] for row in plain(distinct)}) > 3
 
 
 def test_a_row_depends_on_no_other_whatever_the_batches() -> None:
@@ -237,25 +264,48 @@ def test_a_column_that_is_there_twice_is_refused() -> None:
 
 
 def test_warnings_as_numbers_are_the_warnings() -> None:
-    late = books.book(books.small(books.row("default", "grace = { days = 45 }", since="2026-03")))
+    late = books.book(
+        books.small(
+            books.row("default", "grace = { days = 45 }", since="2026-03"),
+            books.row("states.PA", "grace_floor = { days = 31 }", since="2026-08"),
+        )
+    )
+    sure = [row(kind, rule, since) for kind, rule, since in (
+        ("generation", DaysBeforeDue(20), "2000-01"), ("posting", Posting(2, 3, time(17)), "2000-01"),
+        ("grace", GraceDays(14), "2026-05"), ("grace", GraceDays(14), "2027-05"))]  # fmt: skip
     scopes = [Scope("PA"), Scope("PA", last_coverage_month=np.datetime64("2050-03", "M"))]
-    lives = [late.life(scope) for scope in scopes] + [life(json.dumps(rules)) for rules in RULES[3:11]]
-    lives.append(life(None, accounts.as_json(accounts.EXCEPTIONS[4])))
+    scopes += [Scope("PA", rows=(*sure[:2], replace(each, assumed=assumed)))
+               for each in sure[2:] for assumed in (False, True)]  # fmt: skip
+    ours = [(late, scope) for scope in scopes]
+    ours += [(book(), scope_of(json.dumps(rules))) for rules in RULES[3:11]]
+    ours += [(book(), scope_of(None, accounts.as_json(fixed))) for fixed in accounts.EXCEPTIONS[4:6]]
     seen: set[int] = set()
-    for each in lives:
-        rows_ = slice(0, each.schedule.count)
-        known = each.schedule.billed[rows_] & ~each.schedule.unknown[rows_]
-        told = warnings(each, rows_, each.columns(rows_))
-        bits = warned(each, rows_)
-        for is_known, listed, number in zip(known.tolist(), told, bits.tolist(), strict=True):
-            if is_known:
-                assert WARNED[number] == " ".join(warning["code"] for warning in listed)
-                seen.add(number)
-    assert {bit for bit in range(len(WARNINGS)) for number in seen if number >> bit & 1} >= set(range(6))
+    for rules_, scopes_ in groupby(ours, itemgetter(0)):
+        asked = [scope for _, scope in scopes_]
+        found = laid.Laid(rules_)
+        numbers = found.kinds_of(range(len(asked)), asked.__getitem__).tolist()
+        for number, scope in zip(numbers, asked, strict=True):
+            each = rules_.life(scope)
+            count, begin = each.schedule.count, int((each.schedule.first - FIRST_MONTH).astype(int))
+            known = each.schedule.billed[:count] & ~each.schedule.unknown
+            told = warnings(each, slice(0, count), each.columns(slice(0, count)))
+            entries, places = found.numbers(np.full(count, number), np.arange(begin, begin + count))
+            assert entries.usable[places].tolist() == known.tolist()
+            for is_known, listed, mask in zip(known.tolist(), told, entries.warned[places].tolist(), strict=True):
+                if is_known:
+                    assert WARNED[mask] == " ".join(warning["code"] for warning in listed)
+                    seen.add(mask)
+    assert {bit for bit in range(len(WARNINGS)) for mask in seen if mask >> bit & 1} == set(range(len(WARNINGS)))
+    assert any(not mask >> WARNINGS.index("assumed_rule") & 1 for mask in seen)
 
 
-def life(rules: str | None, exceptions: str | None = None) -> Life:
-    return Batches(book())._life(("NY", None, rules, exceptions, None))
+def row(kind: str, rule: Any, since: str) -> Entry:
+    assert rule.kind == kind
+    return Entry(np.datetime64(since, "M"), rule, "a test", "client", settled=True)
+
+
+def scope_of(rules: str | None, exceptions: str | None = None) -> Scope:
+    return Batches(book())._scope(("NY", None, rules, exceptions, None))
 
 
 def test_an_offset_is_that_of_the_zone_at_every_change() -> None:

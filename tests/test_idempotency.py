@@ -1,20 +1,16 @@
 """A change that is sent twice is made once; and of changes made at the same time none is lost."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 from werkzeug.test import TestResponse
 
-from ebill.service import clients as service
 from ebill.store import once, people
 from ebill.store.engine import Store
-from ebill.store.once import Asked, Kept
-from ebill.store.tables import account_versions, answers, audit, rules
+from ebill.store.tables import answers, audit, rules
 from tests.world import ACME, Door, door
 
 pytestmark = pytest.mark.anywhere
@@ -183,106 +179,6 @@ def test_an_answer_is_kept_with_its_change_or_not_at_all(either: Door, monkeypat
         assert send(either, "a key").status_code == 500
     assert (count(either, rules), count(either, audit), count(either, answers)) == (*before, 0)
     assert send(either, "a key").status_code == 201
-
-
-def at_once(opened: Door, workers: int, work: Callable[[Door, int], Any]) -> list[Any]:
-    """Let several work at the same time, each with a client of their own; give what each found."""
-    found: list[Any] = [None] * workers
-    begin = threading.Barrier(workers)
-
-    def run(number: int) -> None:
-        own = Door.__new__(Door)
-        own.__dict__ = {**opened.__dict__, "client": opened.app.test_client()}
-        begin.wait(30)
-        found[number] = work(own, number)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return found
-
-
-def when_free(ask: Callable[[], TestResponse]) -> TestResponse:
-    """Ask again while the store says that it is busy, as Retry-After bids."""
-    while (answer := ask()).status_code == 503:
-        assert (code(answer), answer.headers["Retry-After"]) == ("store_unavailable", "1")
-    return answer
-
-
-def done_more_than_once(opened: Door) -> list[str]:
-    """Send one request fifty times at once, and say what is wrong with what was done."""
-    before = count(opened, rules), count(opened, audit)
-    sent = at_once(opened, 50, lambda own, _: when_free(lambda: send(own, "one key")))
-    found = []
-    answered = {(answer.status_code, answer.get_data()) for answer in sent}
-    if len(answered) != 1 or {status for status, _ in answered} != {201}:
-        found.append(f"answers: {answered}")
-    effects = count(opened, rules) - before[0], count(opened, audit) - before[1]
-    if effects != (1, 1):
-        found.append(f"rules and audit rows: {effects}")
-    return found
-
-
-def test_fifty_requests_at_once_with_one_key_do_one_thing(either: Door) -> None:
-    assert done_more_than_once(either) == []
-
-
-def test_a_key_that_is_not_looked_up_is_found(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgets(_connection: Connection, _asked: Asked, *_: Any) -> Kept | None:
-        return None
-
-    monkeypatch.setattr(once, "kept", forgets)
-    monkeypatch.setattr(once, "keep", forgets)
-    assert len(done_more_than_once(opened)) == 2
-
-
-EDITORS = 8
-
-
-def edit(own: Door, number: int, edits: int) -> Iterator[tuple[int, int, str]]:
-    """Change an account again and again from the version last seen; give each change that was acknowledged.
-
-    That is the version it was made from, the one it made, and its text.
-    """
-    tag = own.ask("manager", "GET", ACCOUNT).headers["ETag"]
-    for each in range(edits):
-        text = f"edit {each} of {number}"
-        body, condition = {"name": text, "kind": "site"}, {"If-Match": tag}
-        answer = when_free(partial(own.ask, "manager", "PUT", ACCOUNT, body, condition))
-        seen, tag = tag, answer.headers["ETag"]
-        if answer.status_code == 200:
-            yield int(seen.strip('"')), int(tag.strip('"')), text
-        else:
-            assert (answer.status_code, answer.get_json()["version"]) == (412, int(tag.strip('"')))
-
-
-def lost(opened: Door, edits: int) -> list[str]:
-    """Let editors change one account at once, and say what of what was acknowledged is not there."""
-    worked = at_once(opened, EDITORS, lambda own, number: list(edit(own, number, edits)))
-    acknowledged = [each for found in worked for each in found]
-    with opened.store.reading() as connection:
-        names = select(account_versions.c.version, account_versions.c.name).where(
-            account_versions.c.client_id == ACME, account_versions.c.account_id == "MAIN"
-        )
-        history = {row.version: row.name for row in connection.execute(names)}
-    found = [f"{each} was made from another version" for each in acknowledged if each[1] != each[0] + 1]
-    found += [f"{each} is not kept" for each in acknowledged if history.get(each[1]) != each[2]]
-    if sorted(history) != list(range(1, len(history) + 1)) or len(history) != len(acknowledged) + 1:
-        found.append(f"{len(history)} versions of {len(acknowledged)} changes")
-    if len(acknowledged) < edits:
-        found.append(f"only {len(acknowledged)} changes came through")
-    return found
-
-
-def test_of_what_editors_change_at_once_nothing_acknowledged_is_lost(either: Door) -> None:
-    assert lost(either, 100) == []
-
-
-def test_a_version_that_is_not_checked_is_found(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "next_version", lambda _, current: (current or 0) + 1)
-    assert any("was made from another version" in each for each in lost(opened, 10))
 
 
 def test_a_holder_is_asked_for_again_in_the_transaction_of_the_change(

@@ -556,6 +556,8 @@ def test_all_that_is_wrong_with_the_settings_is_named_at_once(monkeypatch: pytes
         ("EBILL_OIDC_CLIENT_ID", "a b"),
         ("EBILL_OIDC_CLIENT_SECRET", "short"),
         ("EBILL_OIDC_CLIENT_SECRET", "x" * 2000),
+        ("EBILL_OIDC_CLIENT_SECRET", "change-me-change-me"),
+        ("EBILL_OIDC_CLIENT_SECRET", "y" * 20),
         ("EBILL_OIDC_CLIENT_SECRET", "with a space that nobody meant"),
         ("EBILL_OIDC_NAME", "x" * 41),
         ("EBILL_OIDC_NAME", "a\nb"),
@@ -576,6 +578,7 @@ def test_a_setting_that_cannot_be_meant_is_refused_and_not_repeated(
 @pytest.mark.usefixtures("provider")
 def test_the_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "secret"
+    file.touch(0o600)
     monkeypatch.setenv("EBILL_OIDC_CLIENT_SECRET_FILE", str(file))
     for content, is_good in (("", False), ("short", False), ("é" * 20, False), (f"{CLIENT_SECRET}\n", True)):
         with pytest.raises(SettingsRefused, match="one of them is enough"):
@@ -590,6 +593,9 @@ def test_the_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
                 settings.oidc()
         monkeypatch.setenv("EBILL_OIDC_CLIENT_SECRET", CLIENT_SECRET)
     monkeypatch.delenv("EBILL_OIDC_CLIENT_SECRET")
+    file.chmod(0o644)
+    with pytest.raises(SettingsRefused, match="CLIENT_SECRET_FILE names a file that others may read"):
+        settings.oidc()
     monkeypatch.setenv("EBILL_OIDC_CLIENT_SECRET_FILE", str(tmp_path / "nowhere"))
     with pytest.raises(SettingsRefused, match="can be read"):
         settings.oidc()

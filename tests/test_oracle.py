@@ -2,7 +2,7 @@
 
 First a million dates of drawn lives, in which every rule meets every other; then each rule alone, in every way it
 can be written: all of them, because a sample of the 11,532 pairs of a due and a generation day passes a claim that 12
-of them break. `EBILL_SEED` draws other lives than the usual ones.
+of them break. `ORACLE_SEED` draws other lives than the usual ones.
 """
 
 import os
@@ -51,7 +51,7 @@ from tests.test_schedule import check_case
 
 DATES = 1_000_000
 PARTS = 10
-SEED = os.environ.get("EBILL_SEED", "2026-08-01")
+SEED = os.environ.get("ORACLE_SEED", "2026-08-01")
 
 CENTURY = [date(2000, 1, 1) + timedelta(days) for days in range(36_525)]
 MONTHS = [oracle.months_after(date(2000, 1, 1), months) for months in range(1200)]

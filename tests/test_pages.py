@@ -222,6 +222,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_signing_out_ends_the_session_and_takes_the_cookie_back(opened: Visits) -> None:
     answer = opened.send("producer", "/sign-out")
     assert (answer.headers["Location"], "sid=;" in answer.headers["Set-Cookie"]) == ("/sign-in", True)
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
     assert opened.look("producer", "/me").status_code == 303
 
 
@@ -478,7 +479,14 @@ def test_every_page_says_what_a_browser_may_do_with_it(shared: Visits, path: str
     for actor in ("anyone", "producer"):
         answer = shared.look(actor, path)
         policy = answer.headers["Content-Security-Policy"]
-        for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+        for part in (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ):
             assert part in policy.split("; ")
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

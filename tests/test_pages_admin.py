@@ -365,7 +365,7 @@ def test_tokens_and_sessions_are_ended(opened: Visits) -> None:
 
 def test_teams_are_made_renamed_and_listed_with_their_members(opened: Visits) -> None:
     assert opened.send("admin", "/admin/teams", {"team_id": "west", "name": "West"}).status_code == 303
-    assert opened.send("admin", "/admin/teams/west", {"name": "Far West"}).status_code == 303
+    assert opened.send("admin", "/admin/teams/west", {"name": "Far West", "was": "West"}).status_code == 303
     page = text_of(opened.look("admin", "/admin/teams"))
     assert 'value="Far West"' in page
     assert '<a href="/admin/users/nora-north"><bdi>Nora</bdi></a>' in page
@@ -382,8 +382,9 @@ def test_teams_are_made_renamed_and_listed_with_their_members(opened: Visits) ->
         ("/admin/teams", {"team_id": "a b", "name": "Another"}, "must be an id"),
         ("/admin/teams", {"team_id": "west"}, "is required"),
         ("/admin/teams", {"name": "Another"}, "must be an id"),
-        ("/admin/teams/north", {"name": "x" * 600}, "at most 500"),
-        ("/admin/teams/north", {}, "is required"),
+        ("/admin/teams/north", {"name": "x" * 600, "was": "North"}, "at most 500"),
+        ("/admin/teams/north", {"was": "North"}, "is required"),
+        ("/admin/teams/north", {"name": "Far North"}, "is required"),
     ],
     ids=str,
 )
@@ -392,6 +393,16 @@ def test_a_team_that_cannot_be_is_refused_where_it_is(
 ) -> None:
     answer = opened.send("admin", path, form)
     assert (answer.status_code, said in fault_of(text_of(answer))) == (422, True), fault_of(text_of(answer))
+
+
+def test_a_team_that_was_renamed_meanwhile_is_shown_again(opened: Visits) -> None:
+    page = text_of(opened.look("admin", "/admin/teams"))
+    assert 'name="was" value="North"' in page
+    assert opened.send("admin", "/admin/teams/north", {"name": "Far North", "was": "North"}).status_code == 303
+    answer = opened.send("admin", "/admin/teams/north", {"name": "Near North", "was": "North"})
+    assert answer.status_code == 422
+    assert 'the team has been renamed meanwhile, to "Far North"' in fault_of(text_of(answer))
+    assert 'name="was" value="Far North"><input name="name" value="Near North"' in text_of(answer)
 
 
 # The audit
@@ -568,7 +579,7 @@ def test_no_more_differences_are_shown_than_can_be_read() -> None:
 
 @pytest.mark.parametrize("name", [EARLY, "9999-12-31T23:59:59-14:00", "2026-08-01T10:00:00+02:00"])
 def test_a_name_that_looks_like_an_instant_is_a_name_in_the_audit(opened: Visits, name: str) -> None:
-    assert opened.send("admin", "/admin/teams/north", {"name": name}).status_code == 303
+    assert opened.send("admin", "/admin/teams/north", {"name": name, "was": "North"}).status_code == 303
     answer = opened.look("admin", "/audit")
     assert answer.status_code == 200
     assert name in text_of(answer)
@@ -579,7 +590,7 @@ def test_a_hostile_text_is_text_on_every_page(opened: Visits, name: str) -> None
     escaped = str(escape(name))
     form = {**FORM, "name": name, "oidc_subject": name}
     assert opened.send("admin", PAT, form).status_code == 303
-    assert opened.send("admin", "/admin/teams/north", {"name": name}).status_code == 303
+    assert opened.send("admin", "/admin/teams/north", {"name": name, "was": "North"}).status_code == 303
     opened.send("producer", "/me/tokens", {"name": name})
     refused = [
         opened.send("admin", PAT, {**form, "version": "1"}),

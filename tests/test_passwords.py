@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import argon2
 import pytest
 from argon2 import PasswordHasher
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from ebill import passwords
 from ebill.errors import InvalidInput, TooBusy
@@ -222,6 +223,14 @@ def test_a_new_password_that_is_tried_first_is_refused(password: str) -> None:
     found = refused(password)
     assert found is not None
     assert found.startswith("is among the first")
+
+
+def test_what_was_found_most_in_break_ins_is_refused() -> None:
+    assert passwords.is_common("slipknot666")
+    assert not passwords.is_common("slipknot and a marimba")
+    long_enough = [each for each in FREQUENCY_LISTS["passwords"] if len(each) >= passwords.FEWEST]
+    assert len(long_enough) > 10_000
+    assert all(passwords.is_common(each) for each in long_enough[:3000])
 
 
 @pytest.mark.parametrize(

@@ -366,10 +366,12 @@ def test_a_token_is_shown_once_and_counts_until_it_ends(filled: Store) -> None:
     assert holder(timedelta(days=2) - timedelta(seconds=1)) == "paul"
     assert holder(timedelta(days=2)) is None
     with filled.reading() as connection:
-        for user in (PAUL, ROOT):
-            assert text not in str(people.list_tokens(connection, user))
-            assert [token["token_id"] for token in people.list_tokens(connection, user)["data"]] == [made["token_id"]]
-        assert people.list_tokens(connection, NORA)["data"] == []
+        for listed in (people.list_tokens(connection, PAUL), people.tokens_of(connection, "paul")):
+            assert text not in str(listed)
+            assert [token["token_id"] for token in listed["data"]] == [made["token_id"]]
+        for user in (NORA, ROOT):
+            assert people.list_tokens(connection, user)["data"] == []
+        assert refused(UserNotFound, lambda: people.tokens_of(connection, "nobody"))
 
 
 @pytest.mark.parametrize("days", [0, 366, -1, "90", 1.0])

@@ -1,6 +1,7 @@
 """The world of `tests.world` as people see it: everybody has a session, and sends forms from our own pages."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
@@ -85,8 +86,8 @@ def rehearsed_visits(url: str) -> Iterator[Visits]:
     Door(store, world)
     store.close()
     rehearsal = Rehearsal(url)
-    yield Visits(rehearsal, world, sessions)
-    rehearsal.close()
+    with closing(rehearsal):
+        yield Visits(rehearsal, world, sessions)
 
 
 def session_ids(opened: Visits) -> dict[str, str]:

@@ -5,7 +5,7 @@ belongs to it carries a mark that nobody else must ever see.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -197,5 +197,5 @@ def rehearsed(url: str) -> Iterator[Door]:
     Door(store, world)
     store.close()
     rehearsal = Rehearsal(url)
-    yield Door(rehearsal, world)
-    rehearsal.close()
+    with closing(rehearsal):
+        yield Door(rehearsal, world)

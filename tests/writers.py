@@ -24,7 +24,7 @@ from ebill.store.tables import account_versions, accounts, client_versions, rule
 from ebill.store.tables import audit as audit_rows
 from ebill.store.tables import clients as client_rows
 from tests.disk import OK, Disk, under_sqlite
-from tests.records import ACME, AT, BY, account, client, edit, head, rule
+from tests.records import ACME, AT, BY, account, client, edit, furnish, head, rule
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -47,7 +47,19 @@ def in_halves(store: Store) -> int:
     return version
 
 
-CHANGES: Final[dict[str, Callable[[Store], int]]] = {"whole": whole, "in halves": in_halves}
+def never_kept(store: Store) -> int:
+    """The same, acknowledged though it is taken back, which is a fault."""
+    with store.writing(BY) as write:
+        version = edit(write)
+        write.unchanged()
+        return version
+
+
+CHANGES: Final[dict[str, Callable[[Store], int]]] = {
+    "whole": whole,
+    "in halves": in_halves,
+    "never kept": never_kept,
+}
 
 
 def faults(store: Store, acknowledged: Iterable[int] = ()) -> list[str]:
@@ -80,6 +92,23 @@ def faults(store: Store, acknowledged: Iterable[int] = ()) -> list[str]:
     if len(set(made)) < len(made):
         found.append("a version was acknowledged twice")
     return found
+
+
+def wrong(url: str, acknowledged: list[int]) -> list[str]:
+    """Open a store anew, as after a crash, and say what is wrong with it."""
+    store = Store(url)
+    try:
+        return faults(store, acknowledged)
+    finally:
+        store.close()
+
+
+def furnished(url: str) -> str:
+    """Put a client into a store, and give its URL back."""
+    store = Store(url)
+    furnish(store)
+    store.close()
+    return url
 
 
 class Writers:
@@ -129,6 +158,19 @@ class Writers:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
+
+
+def killed_at_each(writers: Writers, url: str, change: str, point: str) -> tuple[int, list[str]]:
+    """Kill a writer before its first operation, its second, and so on until it gets through; say what was wrong."""
+    found: list[str] = []
+    acknowledged: list[int] = []
+    at = 0
+    while not acknowledged and not found:
+        at += 1
+        writers.start(url, change, count=1, **{f"at_{point}": at})
+        acknowledged += writers.done()
+        found += wrong(url, acknowledged)
+    return at, found
 
 
 @contextmanager

@@ -7,6 +7,7 @@
 - `payments`  when many payments post, from a table by day
 - `laid`      accounts alike and their months, as they turn up in a stream
 - `moments`   when the payments of a stream post
+- `asked`     the columns that a table asks with, as they are read
 - `tables`    tables of questions to tables of dates, as Arrow has them
 - `spark`     the same on Spark
 """

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.columns import REASONS, Codes
 from ebill.batch.wide import Indexes, Mixed, Numbers
 from ebill.dates import FIRST_MONTH, LAST_MONTH, Calendar, Flags, as_days, months_from
 from ebill.errors import Refusal
@@ -39,6 +40,7 @@ from ebill.schedule import (
     own_dates,
     ways_of,
 )
+from ebill.standing import Under, warned
 
 COUNT: Final = int((LAST_MONTH - FIRST_MONTH).astype(int)) + 1
 ALL_MONTHS: Final = months_from(FIRST_MONTH, COUNT + LOOK_AHEAD)
@@ -50,14 +52,14 @@ TRIED: Final = 64
 _DAY_RULES: Final[tuple[Kind, ...]] = ("due", "generation", "grace", "pay_by")
 _VARIES: Final = {*_DAY_RULES, "grace_floor"}
 _NO_POSTING: Final = Posting(0, 0, time(0))
-_STANDS: Final = attrgetter("rule.kind", "layer", "since", "recorded", "settled", "scope")
+_STANDS: Final = attrgetter("rule.kind", "layer", "since", "recorded", "settled", "assumed", "scope")
 
 
 class Stretch(NamedTuple):
     """What the scopes of a pattern are under from one month to before another, both numbered from `FIRST_MONTH`.
 
     `which` has the numbers of their rules, of each kind that gives days, and `floors` those of their floors. Where it
-    `watches`, who entered the grace could see a floor.
+    `watches`, who entered the grace could see a floor. `is_assumed` says that nobody has confirmed some rule yet.
     """
 
     begin: int
@@ -66,6 +68,7 @@ class Stretch(NamedTuple):
     which: dict[Kind, Indexes]
     floors: tuple[Indexes, ...]
     watches: bool
+    is_assumed: bool
 
 
 class Pattern(NamedTuple):
@@ -80,13 +83,40 @@ class Pattern(NamedTuple):
 class Group(NamedTuple):
     """The dates of some scopes, which are given by their numbers: a row each, or one for all.
 
-    `begins` are the first months that their rules govern, numbered from the first of the window.
+    `begins` are the first months that their rules govern, numbered from the first of the window; `under` is what the
+    months are under, and `fixed` are the rows and columns that have an exception.
     """
 
     scopes: Indexes
     begins: npt.NDArray[np.intp]
     billed: Flags
     dates: Dates
+    under: list[Under]
+    fixed: tuple[list[int], list[int]]
+
+    def reasons(self, width: int) -> Codes:
+        """Give why each scope has no dates in each of the first `width` months, shape (scopes, width)."""
+        has_next, billed = self.dates.has_next[..., :width], self.billed[..., :width]
+        shape = len(self.scopes), width
+        unknown = np.zeros(shape, bool)
+        for name, trail in self.dates.trails.items():
+            is_unknown = np.isnat(trail.days[..., :width])
+            if is_unknown.any():
+                unknown |= is_unknown & (has_next if name == "next_generation_date" else billed)
+        reason = np.where(unknown, REASONS.index("outside_calendar"), 0).astype(np.uint8)
+        reason[~np.broadcast_to(billed, shape)] = REASONS.index("not_billed")
+        if (self.begins > 0).any():
+            reason[np.arange(width) < self.begins[:, None]] = REASONS.index("no_rule_in_force")
+        return reason
+
+    def warned(self, width: int) -> npt.NDArray[np.uint8]:
+        """Give what to beware of in the first `width` months, as `standing.warned`, shape (scopes, width)."""
+        days = {name: trail.days[..., :width] for name, trail in self.dates.trails.items()}
+        fixed = np.zeros((len(self.scopes), self.billed.shape[-1]), bool)
+        fixed[self.fixed] = True
+        under = [each._replace(months=slice(each.months.start, min(each.months.stop, width))) for each in self.under]
+        floored = self.dates.trails["grace_end_date"].moved_by("floor")
+        return warned(days, self.dates.next_due[..., :width], under, fixed[:, :width], floored[..., :width])
 
 
 class Fixed(NamedTuple):
@@ -178,6 +208,7 @@ class Scopes:
                 {kind: which(stretch.rows[kind]) for kind in _DAY_RULES},
                 tuple(which(floor) for floor in stretch.floors),
                 any(stretch.rows["grace"].entered_after(floor) for floor in stretch.floors),
+                bool(stretch.assumed),
             )
             for stretch, span, end in zip(timeline.stretches, timeline.spans, ends, strict=True)
         ]
@@ -287,8 +318,11 @@ class Scopes:
 
     # Dates
 
-    def groups(self, first: np.datetime64, width: int) -> Iterator[Group]:
-        """Give the dates of `width` supported months from `first`, and of those ahead that they look at."""
+    def groups(self, first: np.datetime64, width: int, among: Flags | None = None) -> Iterator[Group]:
+        """Give the dates of `width` supported months from `first`, and of those ahead that they look at.
+
+        Where it is told `among` which scopes, of these alone.
+        """
         begin = _number(first)
         alike: dict[Any, list[tuple[Pattern, Indexes]]] = {}
         for pattern in self.patterns:
@@ -298,7 +332,8 @@ class Scopes:
             structure = tuple((stretch.calendar, bool(stretch.floors)) for stretch in within)
             is_fixed = self.is_fixed[pattern.scopes]
             for fixed in (False, True):
-                places = np.flatnonzero(is_fixed == fixed)
+                wanted = is_fixed == fixed if among is None else (is_fixed == fixed) & among[pattern.scopes]
+                places = np.flatnonzero(wanted)
                 for at in range(0, len(places), TOGETHER):
                     key = ahead, cuts, structure, pattern.ways, fixed
                     alike.setdefault(key, []).append((pattern, places[at : at + TOGETHER]))
@@ -319,7 +354,8 @@ class Scopes:
     ) -> Group:
         scopes = np.concatenate([pattern.scopes[places] for pattern, places in members])
         months = ALL_MONTHS[begin : begin + ahead]
-        parts = []
+        parts, seen = [], []
+        counts = [len(places) for _, places in members]
         for number, (cut, until) in enumerate(pairwise([*cuts, ahead])):
             under = [(_within(pattern, begin, ahead)[number], places) for pattern, places in members]
             which = {
@@ -331,27 +367,29 @@ class Scopes:
                 for n in range(most)
             ]
             parts.append((slice(cut, until), self._terms(structure[number][0], which, floors)))
+            assumed = np.repeat([stretch.is_assumed for stretch, _ in under], counts)[:, None]
+            seen.append(Under(slice(cut, until), structure[number][0], assumed))
         lines = [billed_months(pattern.timeline.spans, months, None, None) for pattern, _ in members]
         first, last = self.first[scopes] - begin, self.last[scopes] - begin
         is_limited = bool((first > 0).any() or (last < ahead - 1).any())
         if is_limited or any((line != lines[0]).any() for line in lines[1:]):
-            billed = np.repeat(np.array(lines), [len(places) for _, places in members], axis=0)
+            billed = np.repeat(np.array(lines), counts, axis=0)
             billed &= (np.arange(ahead) >= first[:, None]) & (np.arange(ahead) <= last[:, None])
         else:
             billed = lines[0]
-        cells: Cells = {}
+        fixed: list[tuple[int, int, FixedDates]] = []
         if is_fixed:
             months = np.broadcast_to(months, (len(scopes), ahead))
-            cells = _cells(
-                (row, month - begin, fixed)
+            fixed = [
+                (row, month - begin, each)
                 for row, scope in enumerate(scopes.tolist())
-                for month, fixed in _by_month(self.scopes[scope]).items()
+                for month, each in _by_month(self.scopes[scope]).items()
                 if 0 <= month - begin < ahead
-            )
-        governed = np.repeat(
-            [pattern.stretches[0].begin - begin for pattern, _ in members], [len(places) for _, places in members]
-        )
-        return Group(scopes, governed, billed, dates(parts, months, billed, ways, cells))
+            ]
+        governed = np.repeat([pattern.stretches[0].begin - begin for pattern, _ in members], counts)
+        found = dates(parts, months, billed, ways, _cells(fixed))
+        places = [row for row, _, _ in fixed], [column for _, column, _ in fixed]
+        return Group(scopes, governed, billed, found, seen, places)
 
 
 def _within(pattern: Pattern, begin: int, ahead: int) -> list[Stretch]:
@@ -399,9 +437,8 @@ def _by_month(scope: Scope) -> dict[int, FixedDates]:
     return {_number(fixed.coverage_month): fixed for fixed in scope.exceptions}
 
 
-def _cells(fixed: Iterable[tuple[int, int, FixedDates]]) -> Cells:
+def _cells(listed: Sequence[tuple[int, int, FixedDates]]) -> Cells:
     """Give the fixed dates of many accounts by their row and column."""
-    listed = list(fixed)
     cells: Cells = {}
     for name in FIXED_NAMES:
         given = [(row, column, day) for row, column, each in listed if (day := getattr(each, name)) is not None]

@@ -18,12 +18,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ebill.dates import FIRST_MONTH, MONTHS, Calendar, as_days
+from ebill.batch.groups import Scopes
+from ebill.dates import FIRST_MONTH, MONTHS, Calendar, Flags, as_days
 from ebill.errors import Refusal
 from ebill.paid import today
-from ebill.rulebook import Life, Timeline
+from ebill.rulebook import RuleBook, Scope, Timeline
 from ebill.schedule import DATE_NAMES, DateName
-from ebill.standing import warned
 
 Numbers = npt.NDArray[Any]
 """Whole numbers, one for each row or entry."""
@@ -35,6 +35,8 @@ YEAR: Final = 12
 _YEARS: Final = SUPPORTED // YEAR
 _NOWHERE: Final = _YEARS
 """The year of a month that is not supported."""
+READ: Final = 1 << 13
+"""Kinds whose scopes are read together at most: some megabytes."""
 MOST: Final = 1 << 22
 """Entries beyond which all are let go: about 200 MB."""
 
@@ -46,15 +48,6 @@ class Way(NamedTuple):
     zone: str
     posting: Any
     calendar: Calendar
-
-
-class Kind(NamedTuple):
-    """Accounts alike: what makes them so, where that can be read, and their dates today; or why they have none."""
-
-    told: Hashable
-    ways: tuple[Way, ...] = ()
-    today: int = NONE
-    refusal: Refusal | None = None
 
 
 class Entries(NamedTuple):
@@ -95,18 +88,24 @@ class Entries(NamedTuple):
 class Laid:
     """Kinds and entries as they turn up; several threads may ask at once.
 
-    `now` (aware) is what *today* is read from in each kind's zone, unless everything is as of one day; with neither,
-    an invoice stands nowhere.
+    What is missing of all the kinds that are asked for goes through the rules together. `now` (aware) is what *today*
+    is read from in each kind's zone, unless everything is as of one day; with neither, an invoice stands nowhere.
     """
 
-    def __init__(self, as_of: date | None = None, now: datetime | None = None) -> None:
-        self.kinds: list[Kind] = []
-        self._entries = _room(self, 1 << 12)
+    def __init__(self, book: RuleBook, as_of: date | None = None, now: datetime | None = None) -> None:
+        self.kinds: list[Hashable] = []
+        """What each kind was told by."""
+        self.ways: list[tuple[Way, ...]] = [()]
+        """How accounts pay; the first one is for those that have no dates."""
+        self._book = book
+        self._entries = _room(self, 1 << 9)
         self._as_of = NONE if as_of is None else int(as_days(as_of).astype(np.int64))
         self._now = now
-        self._makers: list[Callable[[], Life]] = []
+        self._makers: list[Callable[[Any], Scope]] = []
         self._numbers: dict[Hashable, int] = {}
+        self._way_numbers: dict[tuple[Way, ...], int] = {(): 0}
         self._pages: npt.NDArray[np.int32] = np.zeros((64, _YEARS + 1), np.int32)
+        self._way: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._used = 1
         """Pages of a year each; page 0 is that of the rows without dates."""
         self._lock = threading.Lock()
@@ -116,19 +115,31 @@ class Laid:
         """Whether so much is laid out that a stream had better begin anew."""
         return self._used * YEAR > MOST
 
-    def kind(self, told: Hashable, make: Callable[[], Life]) -> int:
-        """Give the number of the kind that is told so; its dates are made when a month of it is first asked for."""
+    def kinds_of(self, told: Sequence[Hashable], make: Callable[[Any], Scope]) -> Numbers:
+        """Give the numbers of the kinds that are told so; a scope is made of that when a month is first asked for."""
+        found = list(map(self._numbers.get, told))
+        if None in found:
+            with self._lock:
+                found = [self._add(each, make) for each in told]
+        return np.array(found, np.int64)
+
+    def _add(self, told: Hashable, make: Callable[[Any], Scope]) -> int:
+        """Give the number of a kind, which may be a new one."""
         number = self._numbers.get(told)
         if number is None:
-            with self._lock:
-                number = self._numbers.setdefault(told, len(self._makers))
-                if number == len(self._makers):
-                    self.kinds.append(Kind(told))
-                    self._makers.append(make)
-                    if number == len(self._pages):
-                        self._pages = np.concatenate([self._pages, np.zeros_like(self._pages)])
-                    self._pages[number, :_YEARS] = -1
+            number = len(self.kinds)
+            if number == len(self._pages):
+                self._way = np.concatenate([self._way, np.zeros_like(self._way)])
+                self._pages = np.concatenate([self._pages, np.zeros_like(self._pages)])
+            self._pages[number, :_YEARS] = -1
+            self.kinds.append(told)
+            self._makers.append(make)
+            self._numbers[told] = number  # only now may other threads find it
         return number
+
+    def ways_of(self, kinds: Numbers) -> Numbers:
+        """Give the numbers of the `ways` in which accounts of these kinds pay, once a month of theirs was asked for."""
+        return np.take(self._way, kinds)
 
     def numbers(self, kinds: Numbers, months: Numbers) -> tuple[Entries, Numbers]:
         """Give the entry of each row, by the numbers of its kind and of its month: below 0 or past the last, none.
@@ -138,57 +149,72 @@ class Laid:
         supported = (months >= 0) & (months < SUPPORTED)
         years = np.where(supported, months // YEAR, _NOWHERE)
         wanted = kinds.astype(np.int64) * (_YEARS + 1) + years
-        pages = self._pages.ravel()[wanted]
+        pages = np.take(self._pages.ravel(), wanted)
         if pages.min(initial=0) < 0:
             with self._lock:
-                self._lay(np.unique(wanted[pages < 0]))
-            pages = self._pages.ravel()[wanted]
+                missing = np.unique(wanted[pages < 0])
+                missing = missing[self._pages.ravel()[missing] < 0]  # another thread may have laid some out meanwhile
+                whose, of_years = np.divmod(missing, _YEARS + 1)
+                numbers = np.unique(whose)
+                for few in (numbers[begin : begin + READ] for begin in range(0, len(numbers), READ)):
+                    rows = np.isin(whose, few)
+                    self._lay(few, whose[rows], of_years[rows])
+            pages = np.take(self._pages.ravel(), wanted)
         entries = self._entries.cut(slice(self._used * YEAR))
         return entries, pages * YEAR + np.where(supported, months % YEAR, 0)
 
-    def _lay(self, wanted: Numbers) -> None:
-        """Lay out years of kinds, each given as the number of both."""
-        kinds, years = np.divmod(wanted, _YEARS + 1)
-        for number in np.unique(kinds).tolist():
-            missing = [year for year in years[kinds == number].tolist() if self._pages[number, year] < 0]
-            if missing:
-                self._lay_kind(number, missing)
+    def _lay(self, numbers: Numbers, kinds: Numbers, years: Numbers) -> None:
+        """Lay out years of kinds, each given as both; `numbers` are the distinct kinds."""
+        scopes: list[Scope] = []
+        read: list[int] = []
+        for number in numbers.tolist():
+            try:
+                scopes.append(self._makers[number](self.kinds[number]))
+                read.append(number)
+            except Refusal:  # whoever asks why finds it again
+                self._pages[number, :] = 0
+        many, numbers = Scopes(self._book, scopes), np.array(read, np.intp)
+        for pattern in many.patterns:
+            ways = _ways(pattern.timeline)
+            way = self._way_numbers.setdefault(ways, len(self.ways))
+            if way == len(self.ways):
+                self.ways.append(ways)
+            self._way[numbers[pattern.scopes]] = way
+        good = np.ones(len(numbers), bool)
+        good[list(many.refused(self._book))] = False
+        self._pages[numbers[~good], :] = 0
+        for year in np.unique(years).tolist():
+            self._lay_year(many, numbers, good & np.isin(numbers, kinds[years == year]), year)
 
-    def _lay_kind(self, number: int, years: Sequence[int]) -> None:
-        kind = self.kinds[number]
-        try:
-            life = self._makers[number]()
-        except Refusal as refusal:
-            self.kinds[number] = kind._replace(refusal=refusal.with_traceback(None))
-            self._pages[number, :] = 0
-            return
-        if not kind.ways:
-            day = self._as_of
-            if day == NONE and self._now is not None:
-                day = int(as_days(today(life.timeline, self._now)).astype(np.int64))
-            kind = self.kinds[number] = kind._replace(ways=_ways(life.timeline), today=day)
-        for year in years:
-            self._lay_year(number, life, year)
-
-    def _lay_year(self, number: int, life: Life, year: int) -> None:
-        while (self._used + 1) * YEAR > len(self._entries.usable):
+    def _lay_year(self, many: Scopes, numbers: Numbers, among: Flags, year: int) -> None:
+        """Lay out a year of some scopes, which have these numbers as kinds."""
+        begin, end = self._used, self._used + int(among.sum())
+        pages = np.zeros(len(numbers), np.intp)
+        pages[among] = np.arange(begin, end)
+        while end > len(self._entries.usable) // YEAR:
             self._entries = _grown(self._entries)  # whoever has the old ones keeps them
-        begin, dates = self._used * YEAR, life.schedule
-        offset = int((dates.first - FIRST_MONTH).astype(int))
-        rows = slice(max(0, year * YEAR - offset), max(0, (year + 1) * YEAR - offset))
-        here = slice(begin + YEAR - (rows.stop - rows.start), begin + YEAR)
-        entries, whole = self._entries, slice(begin, begin + YEAR)
-        entries.kind[whole], entries.today[whole] = number, self.kinds[number].today
-        entries.month[whole] = np.arange(year * YEAR, (year + 1) * YEAR)
-        if rows.stop > rows.start:
+        entries = self._entries
+        columns: list[Any] = [column.reshape(*column.shape[:-1], -1, YEAR) for column in entries[1:]]
+        by_page = Entries(self, *columns)
+        by_page.kind[begin:end] = numbers[among, None]
+        by_page.month[begin:end] = np.arange(year * YEAR, (year + 1) * YEAR)
+        for pattern in many.patterns:
+            here = pattern.scopes[among[pattern.scopes]]
+            by_page.today[pages[here]] = self._today(pattern.timeline)
+        for group in many.groups(FIRST_MONTH + year * YEAR, YEAR, among):
+            here = pages[group.scopes]
+            usable = by_page.usable[here] = group.reasons(YEAR) == 0
+            by_page.warned[here] = group.warned(YEAR)
             for place, name in enumerate(DATE_NAMES):
-                days = dates.trails[name].days[rows]
-                entries.days[place, here] = np.where(np.isnat(days), NONE, days.astype(np.int64))
-            entries.warned[here] = warned(life, rows)
-            entries.usable[here] = dates.billed[rows] & ~dates.unknown[rows]
-        entries.days[:, whole][:, ~entries.usable[whole]] = NONE
-        self._used += 1
-        self._pages[number, year] = self._used - 1
+                days = group.dates.trails[name].days[..., :YEAR]
+                by_page.days[place, here] = np.where(usable & ~np.isnat(days), days.astype(np.int64), NONE)
+        self._used = end
+        self._pages[numbers[among], year] = pages[among]
+
+    def _today(self, timeline: Timeline) -> int:
+        if self._as_of != NONE or self._now is None:
+            return self._as_of
+        return int(as_days(today(timeline, self._now)).astype(np.int64))
 
 
 def month_text(number: int) -> str:
@@ -211,7 +237,9 @@ def _ways(timeline: Timeline) -> tuple[Way, ...]:
     return tuple(found)
 
 
-def _room(laid: Laid, count: int) -> Entries:
+def _room(laid: Laid, pages: int) -> Entries:
+    """Give room for the entries of so many years."""
+    count = pages * YEAR
     return Entries(
         laid,
         days=np.full((len(DATE_NAMES), count), NONE, np.int32),
@@ -226,7 +254,7 @@ def _room(laid: Laid, count: int) -> Entries:
 def _grown(entries: Entries) -> Entries:
     """Give the same entries with room for as many more."""
     count = len(entries.usable)
-    grown = _room(entries.laid, 2 * count)
+    grown = _room(entries.laid, 2 * count // YEAR)
     whole = grown.cut(slice(count))
     for name in Entries._fields[1:]:
         getattr(whole, name)[...] = getattr(entries, name)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebill.batch.columns import REASONS, Codes, Indexes, numbered, refuse_other, span_of, taken
-from ebill.batch.groups import Group, Scopes
+from ebill.batch.groups import Scopes
 from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook, Scope
@@ -113,7 +113,7 @@ def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64
     reason[-1] = REASONS.index("month_not_supported")
     in_rows = reason[:-1].reshape(count, width)
     for group in many.groups(first, width):
-        why = in_rows[group.scopes] = _reasons(group, width)
+        why = in_rows[group.scopes] = group.reasons(width)
         for name, trail in group.dates.trails.items():
             days = np.where(why, NO_DAY, trail.days[..., :width])
             columns[name][:-1].reshape(count, width)[group.scopes] = days
@@ -123,19 +123,3 @@ def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64
         for column in columns.values():
             column[number * width : (number + 1) * width] = NO_DAY
     return Pairs(first, width, columns, reason, refused)
-
-
-def _reasons(group: Group, width: int) -> Codes:
-    """Give why each scope of a group has no dates in each month, shape (scopes, months)."""
-    has_next, billed = group.dates.has_next[..., :width], group.billed[..., :width]
-    shape = len(group.scopes), width
-    unknown = np.zeros(shape, bool)
-    for name, trail in group.dates.trails.items():
-        is_unknown = np.isnat(trail.days[..., :width])
-        if is_unknown.any():
-            unknown |= is_unknown & (has_next if name == "next_generation_date" else billed)
-    reason = np.where(unknown, REASONS.index("outside_calendar"), 0).astype(np.uint8)
-    reason[~np.broadcast_to(billed, shape)] = REASONS.index("not_billed")
-    if (group.begins > 0).any():
-        reason[np.arange(width) < group.begins[:, None]] = REASONS.index("no_rule_in_force")
-    return reason

@@ -20,8 +20,8 @@ Needs pyarrow, which is imported when it is first used: it takes a quarter of a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache, partial
 from types import MappingProxyType
@@ -32,6 +32,20 @@ import numpy.typing as npt
 
 from ebill import questions, strictjson
 from ebill.batch import moments
+from ebill.batch.asked import (
+    ASKED,
+    IDS,
+    KIND,
+    arrow,
+    days_of,
+    encoded,
+    moments_of,
+    readable,
+    readable_schema,
+    texts_of,
+    told_apart,
+    written_months,
+)
 from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
 from ebill.batch.moments import BAD, GOOD, Moments, Posted
 from ebill.dates import FIRST_MONTH, MONTH, as_month
@@ -40,24 +54,18 @@ from ebill.errors import (
     InvalidInput,
     MalformedJson,
     Refusal,
-    TableRefused,
     TooManyRuleSets,
     did_you_mean,
     pointer,
 )
 from ebill.paid import window
 from ebill.posting import Reflected, Timeliness
-from ebill.rulebook import Life, RuleBook
+from ebill.rulebook import Row, RuleBook, Scope
 from ebill.schedule import DATE_NAMES
 from ebill.standing import STANDINGS, WARNINGS, standing
 
 Kind = tuple[str | None, ...]
 
-IDS: Final = ("client_id", "account_id")
-KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
-"""The columns that make accounts alike."""
-ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
-NEEDED: Final = ("state", "coverage_month")
 ECHOED: Final = (*IDS, "state", "product", "coverage_month")
 """The columns that are given back, where they are there."""
 PAID: Final = ("received_date", "posts_from_date", "posts_by_date", "timeliness", "reflected_on_next_invoice")
@@ -73,6 +81,8 @@ WARNED: Final = tuple(
 """How warnings are written, by their number."""
 REASONS_MOST: Final = 10_000
 """Reasons that are kept for the next row that is wrong alike."""
+KEPT_MOST: Final = 10_000
+"""Rules, and what else makes accounts alike, that are kept as they were read."""
 JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
@@ -119,10 +129,10 @@ class Answered(NamedTuple):
 
     def record_batch(self) -> Any:
         """Give them as an Arrow record batch, whose schema is that of `schema`."""
-        pa = _arrow()
+        pa = arrow()
         rows, entries, numbers = len(self.numbers), self.entries, self.numbers
         columns = {name: self.asked.column(name) for name in ECHOED if name in self.asked.schema.names}
-        columns["coverage_month"] = _month_column(columns["coverage_month"])
+        columns["coverage_month"] = written_months(columns["coverage_month"])
         columns |= {name: _dates(np.take(entries.column(name), numbers)) for name in DATE_NAMES}
         as_of = np.take(entries.today, numbers) if self.as_of is None else self.as_of
         warned = np.take(entries.warned, numbers).astype(np.int8)
@@ -164,9 +174,11 @@ class Batches:
         self, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None, most_kinds: int | None = None
     ) -> None:
         self.book, self._most_kinds = book, most_kinds
-        self._fresh = partial(Laid, as_of, now)
+        self._fresh = partial(Laid, book, as_of, now)
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
+        self._rows: dict[str | None, tuple[Row, ...]] = {}
+        self._scopes: dict[Kind, Scope] = {}
         self._reasons: dict[Any, Reason] = {}
 
     def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
@@ -190,38 +202,48 @@ class Batches:
         wrong[list(unread)] = True
         as_of = None
         if "as_of" in names and asked.column("as_of").null_count < asked.num_rows:
-            as_of, bad = _days(asked.column("as_of"))
+            as_of, bad = days_of(asked.column("as_of"))
             as_of = np.where(as_of == NONE, np.take(entries.today, numbers), as_of)
             wrong |= bad
         paid = None
         if "paid_at" in names and asked.column("paid_at").null_count < asked.num_rows:
-            given = _moments(asked.column("paid_at"))
+            given = moments_of(asked.column("paid_at"))
             paid = posted(given, kinds, laid)
             wrong |= (given.told == BAD) | ((given.told == GOOD) & (paid.posts_by == NONE))
         return answered(asked, entries, numbers, wrong, as_of, paid, partial(self._why, asked, unread))
 
     def _kinds(self, laid: Laid, asked: Any) -> Numbers:
         """Give the number of each row's kind: texts that are alike are read once."""
-        coded = [(name, *_codes(asked.column(name))) for name in KIND if name in asked.schema.names]
+        coded = [(name, *encoded(asked.column(name))) for name in KIND if name in asked.schema.names]
         key, sizes = np.zeros(asked.num_rows, np.int64), []
         for _, codes, texts in coded:
             key = key * len(texts) + codes
             sizes.append(len(texts))
-        distinct, where = _distinct(key, int(np.prod([float(size) for size in sizes])))
-        kinds = np.empty(len(distinct), np.int64)
-        for place, number in enumerate(distinct.tolist()):
-            told: dict[str, str | None] = {}
-            for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
-                number, code = divmod(number, size)  # noqa: PLW2901  # a number in digits of several bases
-                told[name] = texts[code]
-            kind = tuple(told.get(name) for name in KIND)
-            kinds[place] = laid.kind(kind, partial(self._life, kind))
-        return np.take(kinds, where)
+        distinct, where = told_apart(key, int(np.prod([float(size) for size in sizes])))
+        told: dict[str, Sequence[str | None]] = {}
+        for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
+            distinct, codes = np.divmod(distinct, size)  # a number in digits of several bases
+            told[name] = [texts[code] for code in codes.tolist()]
+        columns = [told.get(name) or [None] * len(distinct) for name in KIND]
+        kinds: list[Kind] = list(zip(*columns, strict=True))
+        return np.take(laid.kinds_of(kinds, self._scope), where)
 
-    def _life(self, kind: Kind) -> Life:
-        """Give the dates of a kind. Raises what keeps all its rows from having any."""
-        question = self._read({**dict(zip(KIND, kind, strict=True)), "coverage_month": str(FIRST_MONTH)})
-        return questions.life(self.book, question)
+    def _scope(self, kind: Kind) -> Scope:
+        """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
+        given = dict(zip(KIND, kind, strict=True))
+        own = given.pop("rules")
+        rows = self._rows.get(own)
+        if rows is None:
+            rows = () if own is None else questions.rows(_json(own))
+            self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
+            self._rows[own] = rows
+        others = tuple(given.values())
+        scope = self._scopes.get(others)
+        if scope is None:
+            scope = questions.scope(self._read({**given, "coverage_month": str(FIRST_MONTH)}))
+            self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
+            self._scopes[others] = scope
+        return replace(scope, rows=rows)
 
     def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
         """Read a row as the calculator reads what it is asked, every fault at once."""
@@ -245,12 +267,12 @@ class Batches:
 
     def _month_numbers(self, column: Any) -> Numbers:
         """Give the number of each coverage month; below 0 where it is none that is supported."""
-        pa = _arrow()
+        pa = arrow()
         if pa.types.is_date32(column.type):
             days = column.cast(pa.int32()).fill_null(NONE).to_numpy().astype("datetime64[D]")
             months = days.astype(MONTH)
             return np.where(months.astype(days.dtype) == days, (months - FIRST_MONTH).astype(np.int64), -1)
-        codes, texts = _codes(column)
+        codes, texts = encoded(column)
         return np.take(np.array([self._month_number(text) for text in texts], np.int64), codes)
 
     def _month_number(self, text: str | None) -> int:
@@ -269,8 +291,8 @@ class Batches:
     ) -> tuple[Numbers, Sequence[Reason]]:
         """Say why rows have no dates, as the calculator says it of one; what is alike is asked once."""
         names = [name for name in asked.schema.names if name not in IDS]
-        rows = asked.select(names).take(_arrow().array(wrong))
-        columns = [_texts(rows.column(name), is_month=name.endswith("_month")) for name in names]
+        rows = asked.select(names).take(arrow().array(wrong))
+        columns = [texts_of(rows.column(name), is_month=name.endswith("_month")) for name in names]
         reason = np.full(asked.num_rows, _NO_WORD, np.int32)
         found: dict[Reason, int] = {}
         for place, key in zip(wrong.tolist(), zip(*columns, strict=True), strict=True):
@@ -398,7 +420,7 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     >>> answer.column("detail")[1].as_py()
     '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
     """
-    pa = _arrow()
+    pa = arrow()
     found = answers(book, table.to_batches(max_chunksize=BATCH), as_of=as_of, now=now)
     return pa.Table.from_batches(found, schema(readable_schema(table.schema)))
 
@@ -413,7 +435,7 @@ def answers(
 
 def schema(asked: Any) -> Any:
     """Give the schema of the answer to a table whose schema is this one: see `readable_schema`."""
-    pa = _arrow()
+    pa = arrow()
     words = pa.dictionary(pa.int8(), pa.string())
     types = {name: asked.field(name).type for name in ECHOED if name in asked.names}
     types["coverage_month"] = pa.string() if pa.types.is_date32(types["coverage_month"]) else types["coverage_month"]
@@ -423,168 +445,21 @@ def schema(asked: Any) -> Any:
     return pa.schema([*types.items(), ("reason", pa.string()), ("detail", pa.string())])
 
 
-def readable_schema(given: Any) -> Any:
-    """Give the schema under which columns are read. Raises TableRefused, every fault at once."""
-    pa = _arrow()
-    found: list[Fault] = []
-    fields = []
-    for name, times in Counter(given.names).items():
-        if times > 1:
-            found.append(Fault(pointer(name), "is there more than once"))
-        elif name not in ASKED:
-            found.append(Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}"))
-        else:
-            field = given.field(name)
-            as_read = _read_as(name, field.type)
-            if as_read is None:
-                found.append(Fault(pointer(name), f"must be {_MUST_BE.get(name, 'text')}, not {field.type}"))
-            else:
-                fields.append(pa.field(name, as_read))
-    found += [Fault(pointer(name), "is required") for name in NEEDED if name not in given.names]
-    if found:
-        raise TableRefused(found)
-    return pa.schema(fields)
-
-
-def readable(batch: Any) -> Any:
-    """Give a record batch with its columns as they are read. Raises TableRefused."""
-    wanted = readable_schema(batch.schema)
-    if wanted.equals(batch.schema):
-        return batch
-    pa = _arrow()
-    columns = []
-    for name, kind in zip(wanted.names, wanted.types, strict=True):
-        column = batch.column(name)
-        try:
-            columns.append(column if column.type == kind else column.cast(kind))
-        except pa.ArrowInvalid:
-            raise TableRefused([Fault(pointer(name), "must be whole days, and text must be UTF-8")]) from None
-    return pa.record_batch(columns, schema=wanted)
-
-
-_MUST_BE: Final[Mapping[str, str]] = {
-    "coverage_month": "text or date32",
-    "last_coverage_month": "text or date32",
-    "as_of": "text or date32",
-    "paid_at": "text, date32 or a timestamp",
-}
-
-
-def _read_as(name: str, kind: Any) -> Any:
-    """Give the type that a column of a type is read as; None where it cannot be read."""
-    pa = _arrow()
-    if pa.types.is_dictionary(kind):
-        value = _read_as(name, kind.value_type)
-        is_plain = pa.types.is_string(kind.value_type) and pa.types.is_signed_integer(kind.index_type)
-        return kind if is_plain else value
-    if any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
-        return pa.string()
-    if pa.types.is_null(kind):
-        return pa.string()
-    if name == "paid_at" and pa.types.is_timestamp(kind):
-        return pa.timestamp("us", tz=kind.tz) if kind.tz is None or _is_zone(kind.tz) else None
-    is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
-    return pa.date32() if is_day and name in _MUST_BE else None
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        return moments.zone_of(name) is not None
-    except ValueError:
-        return False
-
-
-def _codes(column: Any) -> tuple[Numbers, list[str | None]]:
-    """Give a column of texts as numbers, and the text of each; the last one is that of null."""
-    pa = _arrow()
-    if pa.types.is_date32(column.type):
-        column = _month_column(column)
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    texts: list[str | None] = column.dictionary.to_pylist()
-    indices = column.indices
-    if indices.null_count:
-        indices = indices.cast(pa.int32()).fill_null(len(texts))
-    return indices.to_numpy(zero_copy_only=False), [*texts, None]
-
-
-def _distinct(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
-    """Give the distinct numbers below `size`, and where among them each one stands."""
-    if size > 1 << 20:
-        distinct, where = np.unique(key, return_inverse=True)
-        return distinct, where
-    seen = np.zeros(size, bool)
-    seen[key] = True
-    distinct = np.flatnonzero(seen)
-    place = np.empty(size, np.int32)
-    place[distinct] = np.arange(len(distinct), dtype=np.int32)
-    return distinct, np.take(place, key)
-
-
-def _days(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Give a column's days, `NONE` for null, and which are no supported dates."""
-    pa = _arrow()
-    if pa.types.is_date32(column.type):
-        days = column.cast(pa.int32()).fill_null(NONE).to_numpy()
-        told = moments.of_days(days, days != NONE).told
-        return np.where(told == GOOD, days, NONE), told == BAD
-    codes, texts = _codes(column)
-    of_text, bad = moments.read_days(texts)
-    return np.take(of_text, codes), np.take(bad, codes)
-
-
-def _moments(column: Any) -> Moments:
-    pa = _arrow()
-    if pa.types.is_date32(column.type):
-        days = column.cast(pa.int32()).fill_null(0).to_numpy()
-        return moments.of_days(days, column.is_valid().to_numpy(zero_copy_only=False))
-    if pa.types.is_timestamp(column.type):
-        clocks = column.cast(pa.int64()).fill_null(0).to_numpy()
-        return moments.of_clocks(clocks, column.is_valid().to_numpy(zero_copy_only=False), column.type.tz)
-    codes, texts = _codes(column)
-    return moments.read(texts).take(codes)
-
-
 def posted(given: Moments, kinds: Numbers, laid: Laid) -> Posted:
     """Give when payments post, accounts that pay alike together."""
-    ways = [laid.kinds[kind].ways for kind in range(int(kinds.max(initial=-1)) + 1)]
-    alike: dict[Any, int] = {}
-    of_kind = np.array([alike.setdefault(way, len(alike)) for way in ways], np.int64)
-    of_row = np.take(of_kind, kinds)
+    of_row = laid.ways_of(kinds)
     found = Posted(*(np.full(len(kinds), NONE, np.int32) for _ in Posted._fields))
-    for way, number in alike.items():
-        if way:
-            rows = slice(None) if len(alike) == 1 else np.flatnonzero(of_row == number)
+    present = np.flatnonzero(np.bincount(of_row, minlength=1)).tolist()
+    for number in present:
+        if way := laid.ways[number]:
+            rows = slice(None) if len(present) == 1 else np.flatnonzero(of_row == number)
             for column, days in zip(found, moments.posted(given.take(rows), way), strict=True):
                 column[rows] = days
     return found
 
 
-def _month_column(column: Any) -> Any:
-    """Write coverage months that are dates as text; a date that is not the 1st is written as it is."""
-    pa = _arrow()
-    if not pa.types.is_date32(column.type):
-        return column
-    coded = column.dictionary_encode()
-    texts = [day if day is None else str(day).removesuffix("-01") for day in coded.dictionary.to_pylist()]
-    return pa.array(texts, pa.string()).take(coded.indices)
-
-
-def _texts(column: Any, *, is_month: bool) -> list[str | None]:
-    """Give a column as texts, as a question says them."""
-    pa = _arrow()
-    if is_month:
-        return _month_column(column).to_pylist()  # type: ignore[no-any-return]
-    if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
-        try:
-            return [None if value is None else value.isoformat() for value in column.to_pylist()]
-        except (ValueError, OverflowError):
-            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
-
-
 def _dates(days: Numbers) -> Any:
-    pa = _arrow()
+    pa = arrow()
     none = days == NONE
     valid = pa.py_buffer(np.packbits(~none, bitorder="little")) if none.any() else None
     days = np.ascontiguousarray(days, np.int32)
@@ -592,7 +467,7 @@ def _dates(days: Numbers) -> Any:
 
 
 def _words(numbers: Any, words: Sequence[str]) -> Any:
-    pa = _arrow()
+    pa = arrow()
     none = numbers < 0
     valid = pa.py_buffer(np.packbits(~none, bitorder="little")) if none.any() else None
     indices = pa.Array.from_buffers(pa.int8(), len(numbers), [valid, pa.py_buffer(np.ascontiguousarray(numbers))])
@@ -601,11 +476,4 @@ def _words(numbers: Any, words: Sequence[str]) -> Any:
 
 @cache
 def _dictionary(words: tuple[str, ...]) -> Any:
-    return _arrow().array(words, _arrow().string())
-
-
-@cache
-def _arrow() -> Any:
-    import pyarrow as pa
-
-    return pa
+    return arrow().array(words, arrow().string())

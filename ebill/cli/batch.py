@@ -126,7 +126,7 @@ def _of_store(
     except ValueError as error:
         raise InvalidInput([Fault("/from", str(error))]) from None
     with opened() as store, store.reading(patient=True) as connection:
-        source = Accounts(connection, rules, OPERATOR, begin, months, Laid(day, now))
+        source = Accounts(connection, rules, OPERATOR, begin, months, Laid(rules, day, now))
     _answered(source, lambda _: source.answer, None, output, to, rejects, threads, now)
 
 

@@ -6,11 +6,13 @@ it could not send, the next ones try again.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, date, datetime
 
 import click
 from marshmallow import ValidationError
 
+from ebill import starting
 from ebill.cli.stored import OPERATOR, book, opened
 from ebill.errors import InvalidInput
 from ebill.grammar import faults, read_day
@@ -34,6 +36,7 @@ def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
 
     What falls on a day that has passed is not reminded of.
     """
+    starting.refuse_unsafe(os.environ)
     rules = book()
     by = _day(as_of, rules)
     with opened() as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from ebill import bookfile, demo, sending, settings
+from ebill import bookfile, demo, sending, settings, starting
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store import engine
@@ -58,6 +59,7 @@ def serve(host: str, port: int, workers: int, threads: int, *, with_demo: bool) 
     from granian.log import LogLevels
     from granian.server import Server
 
+    starting.refuse_unsafe(os.environ)
     settings.public_url()
     settings.oidc()
     sending.networks()
@@ -129,7 +131,10 @@ def _welcome(address: str, book: str, samples: Sequence[Sample]) -> str:
         f"  calculator   {address}/",
         f"  docs page    {address}/docs",
         f"  try it       curl {address}/v1/calculate -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
+        "",
     ]
+    for name, value in starting.in_force(os.environ):
+        lines.append(f"  {name} = {value}")
     for user_id, password, token in samples:
         lines += [
             "",

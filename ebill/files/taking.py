@@ -20,7 +20,8 @@ from typing import IO, Any, Final, Literal, NamedTuple, cast
 import orjson
 
 from ebill import strictjson
-from ebill.batch.tables import ASKED, BATCH, JSON, KIND, Reason, Unread, is_text, readable_schema
+from ebill.batch.asked import ASKED, KIND, readable_schema
+from ebill.batch.tables import BATCH, JSON, Reason, Unread, is_text
 from ebill.errors import FileRefused, MalformedJson
 
 Form = Literal["csv", "ndjson", "parquet", "arrow"]

@@ -11,15 +11,16 @@ import csv
 import io
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, cast
 
 import numpy as np
 import orjson
 
-from ebill.batch.laid import NONE, SUPPORTED, Entries, Kind, month_text
-from ebill.batch.tables import ECHOED, IDS, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
+from ebill.batch.asked import IDS
+from ebill.batch.laid import NONE, SUPPORTED, Entries, month_text
+from ebill.batch.tables import ECHOED, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
 from ebill.schedule import DATE_NAMES, FIXED_NAMES
 from ebill.standing import STANDINGS, standing
@@ -144,8 +145,8 @@ class Lines:
         pieces += [self._before("standing"), self._words(STANDINGS, stands), self._before("warnings"), warned]
         return pc.binary_join_element_wise(*_merged(pieces), ""), None
 
-    def _of_kind(self, names: Sequence[str], kind: Kind) -> str:
-        told = dict(zip(("state", "product"), cast("tuple[str | None, ...]", kind.told), strict=False))
+    def _of_kind(self, names: Sequence[str], kind: Hashable) -> str:
+        told = dict(zip(("state", "product"), cast("tuple[str | None, ...]", kind), strict=False))
         return "".join(self._before(name) + self._value(told[name]) for name in names)
 
     def _before(self, name: str) -> str:

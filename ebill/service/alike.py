@@ -34,7 +34,7 @@ _OF_CLIENT: Final = len(SETTINGS)
 
 
 class Key(NamedTuple):
-    """All that the dates of an account depend on, but for the rule book: settings, rules and exceptions."""
+    """All that an account's dates and warnings depend on, but for the rule book: settings, rules and exceptions."""
 
     settings: tuple[Any, ...]
     rules: tuple[tuple[Any, ...], ...] = ()
@@ -155,12 +155,14 @@ _ONCE: Final = datetime.min.replace(tzinfo=UTC)
 def scope_of(key: Key) -> Scope:
     """Give the scope of accounts, without whose they are and without the words of people."""
     of_client, here, own = key.settings[:_OF_CLIENT], key.settings[_OF_CLIENT], key.settings[_OF_CLIENT + 1 :]
-    client = Client(client_id="", version=0, team_id="", name="", bills_here_since=here, **_settings(of_client))
-    account = Account(client_id="", account_id="", version=0, kind="", name="", **_settings(own))
+    client = Client(client_id="", version=0, team_id="", name="", bills_here_since=here, **settings_of(of_client))
+    account = Account(client_id="", account_id="", version=0, kind="", name="", **settings_of(own))
     entry: dict[str, Any] = {"client_id": "", "retroactive": False, "reason": None, "recorded_at": _ONCE}
     rules = (
-        RuleEntry(**entry, account_id="" if is_own else None, since=since, kind="", rule=rule, cite="", assumed=False)
-        for is_own, since, rule in key.rules
+        RuleEntry(
+            **entry, account_id="" if is_own else None, since=since, kind="", rule=rule, cite="", assumed=bool(assumed)
+        )
+        for is_own, since, rule, assumed in key.rules
     )
     exceptions = (
         ExceptionEntry(
@@ -180,11 +182,13 @@ def scope_of(key: Key) -> Scope:
 def bounds(key: Key) -> tuple[str | None, str | None, str | None]:
     """Give the first and the last coverage month of accounts, and since when they are billed here; None for none."""
     of_client, here, own = (
-        _settings(key.settings[:_OF_CLIENT]),
+        settings_of(key.settings[:_OF_CLIENT]),
         key.settings[_OF_CLIENT],
         key.settings[_OF_CLIENT + 1 :],
     )
-    first, last = (_settings(own)[name] or of_client[name] for name in ("first_coverage_month", "last_coverage_month"))
+    first, last = (
+        settings_of(own)[name] or of_client[name] for name in ("first_coverage_month", "last_coverage_month")
+    )
     return first, last, here
 
 
@@ -222,7 +226,8 @@ def _applying(entries: Iterable[tuple[Any, ...]], account_id: str) -> tuple[tupl
     return tuple((whose is not None, *said) for whose, *said in entries if whose is None or whose == account_id)
 
 
-def _settings(values: tuple[Any, ...]) -> dict[str, Any]:
+def settings_of(values: tuple[Any, ...]) -> dict[str, Any]:
+    """Give the `SETTINGS` of a client or an account by name, as records have them."""
     settings = dict(zip(SETTINGS, values, strict=True))
     if settings["skip_coverage_months"] is not None:
         settings["skip_coverage_months"] = tuple(json.loads(settings["skip_coverage_months"]))

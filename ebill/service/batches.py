@@ -21,7 +21,7 @@ from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import Fault, InvalidInput, Refusal
 from ebill.files.taking import Block, Read, Source
 from ebill.paid import window
-from ebill.rulebook import Life, RuleBook
+from ebill.rulebook import RuleBook, Scope
 from ebill.service import alike
 from ebill.service.alike import MONTH_NUMBERS, Key
 from ebill.service.clients import ELSEWHERE
@@ -30,6 +30,10 @@ from ebill.store.many import Whose
 from ebill.store.people import User
 
 COLUMNS: Final = ("client_id", "account_id", "state", "product", "coverage_month", "paid_at")
+
+
+def _scope(told: tuple[Any, Any, Key]) -> Scope:
+    return alike.scope_of(told[-1])
 
 
 class Accounts(Source):
@@ -53,9 +57,10 @@ class Accounts(Source):
         self._accounts, members = alike.read(connection, whose)
         self.total = len(self._accounts.client_ids)
         self._kinds = np.zeros(self.total, np.int64)
-        for key, places in members.items():
-            told = self._accounts.states[places[0]], self._accounts.products[places[0]], key
-            self._kinds[places] = laid.kind(told, partial(self._life, key))
+        of_states, of_products = self._accounts.states, self._accounts.products
+        told = [(of_states[places[0]], of_products[places[0]], key) for key, places in members.items()]
+        for places, kind in zip(members.values(), laid.kinds_of(told, _scope).tolist(), strict=True):
+            self._kinds[places] = kind
         self._paid = self._payments(connection, whose)
 
     def blocks(self, position: int = 0) -> Iterator[Block]:
@@ -93,9 +98,6 @@ class Accounts(Source):
             wrong |= (given.told == GOOD) & (paid.posts_by == NONE)
         why = partial(self._why, places, given)
         return answered(self.read(block).batch, entries, numbers, wrong, None, paid, why, recorded=paid is not None)
-
-    def _life(self, key: Key) -> Life:
-        return self._book.life(alike.scope_of(key))
 
     def _payments(self, connection: Connection, whose: Whose) -> tuple[Numbers, Moments]:
         """Give the payments of the months that are asked after: the row of each, ascending, and when it was made."""
@@ -137,9 +139,9 @@ class Accounts(Source):
 
     def _reason(self, kind: int, month: int, paid: date | datetime | None) -> Reason:
         """Say why a month of a kind of accounts has no dates."""
-        key = cast(Key, cast("tuple[Any, ...]", self._laid.kinds[kind].told)[-1])
+        key = cast(Key, cast("tuple[Any, ...]", self._laid.kinds[kind])[-1])
         try:
-            life = self._life(key)
+            life = self._book.life(alike.scope_of(key))
             rows = life.rows(FIRST_MONTH + (self._begin + month), 1)
             if paid is not None and life.schedule.billed[rows.start]:
                 window(life.timeline, paid)

@@ -155,7 +155,14 @@ def schedule_until(
         "known_at": window.known_at,
         "rulebook": versions(book),
         "bill_accounts": [
-            _scheduled(life, dossier.client, account, window, at, paid.get(account.account_id, {}))
+            scheduled(
+                life,
+                dossier.client,
+                account,
+                window,
+                window.as_of or today(life.timeline, at),
+                paid.get(account.account_id, {}),
+            )
             for life, account in zip(lives, chosen, strict=True)
         ],
     }
@@ -336,11 +343,16 @@ def _place(refusal: Refusal, entry: RuleEntry | ExceptionEntry | None) -> str:
     return "/coverage_month" if isinstance(refusal, NotBilled) else ""
 
 
-def _scheduled(
-    life: Life, client: Client, account: Account, window: Window, now: datetime, paid: Mapping[str, Payment]
+def first_of(window: Window, as_of: date) -> np.datetime64:
+    """Give the first coverage month that a window asks for on a day."""
+    return window.first if window.first is not None else max(np.datetime64(as_of, "M") - window.back, FIRST_MONTH)
+
+
+def scheduled(
+    life: Life, client: Client, account: Account, window: Window, as_of: date, paid: Mapping[str, Payment]
 ) -> dict[str, Any]:
-    as_of = window.as_of or today(life.timeline, now)
-    first = max(np.datetime64(as_of, "M") - window.back, FIRST_MONTH) if window.first is None else window.first
+    """Answer with the dates of one account as they stand on a day; `paid` is by coverage month."""
+    first = first_of(window, as_of)
     if first + (window.count - 1) > LAST_MONTH:
         raise InvalidInput([Fault("/months", f"must end by {LAST_MONTH}, the last supported coverage month")])
     rows = life.rows(first, window.count)

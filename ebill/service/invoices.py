@@ -17,6 +17,10 @@ DRAWN_MOST: Final = 240
 """Invoices kept drawn for one life, beyond which they are let go."""
 
 
+QUARTER: Final = 900
+"""Seconds within which, counted from any hour, no zone's midnight falls."""
+
+
 class Version(TypedDict):
     """Which rules answered: the rule book's content hash, and the release of the `holidays` library."""
 
@@ -112,16 +116,26 @@ def not_billed(life: Life, rows: slice, first: str | None = None, last: str | No
 
 
 def today_ends(timeline: Timeline, now: datetime) -> datetime:
-    """Give an instant until which `today` stays what it is `now`; it is after `now`, or nobody can tell.
+    """Give an instant until which `today` stays what it is `now`; it is after `now`, or nobody can tell."""
+    return day_ends(timeline.on(now).rule("timezone").name, now)
+
+
+def day_ends(zone: str, now: datetime) -> datetime:
+    """Give an instant until which it is the same day in a zone, and that zone counts: see `today_ends`.
 
     The zone is that of the UTC month, so with a new one another zone may count.
     """
-    here = ZoneInfo(timeline.on(now).rule("timezone").name)
+    here = ZoneInfo(zone)
     midnight = datetime.combine(now.astimezone(here).date() + timedelta(1), time(), here)
     zone_ends = (now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(32)).replace(
         day=1
     )
     return min(midnight.astimezone(UTC), zone_ends)
+
+
+def quarter(now: datetime) -> int:
+    """Give the number of the quarter of an hour that an instant is in."""
+    return int(now.timestamp()) // QUARTER
 
 
 def zone_name(timeline: Timeline, day: date) -> str:

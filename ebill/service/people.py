@@ -22,6 +22,7 @@ from ebill.errors import (
     TokenNotFound,
     UserNotFound,
     did_you_mean,
+    shown,
 )
 from ebill.grammar import Choice, Flag, Strict, Text, Whole, Word
 from ebill.rulebook import RuleBook
@@ -91,6 +92,12 @@ class TeamSchema(Strict):
     """The body of `PUT /v1/teams/{team_id}`."""
 
     name = Text(required=True)
+
+
+class RenamedSchema(TeamSchema):
+    """A team's new name, and the one that it is given in place of."""
+
+    was = Text(required=True)
 
 
 class TermsSchema(Strict):
@@ -219,14 +226,20 @@ def put_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
 
 
 def rename_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
-    """Give a team another name. Raises TeamNotFound."""
-    data = _load(TeamSchema, body, team_id=team_id)
+    """Give a team another name in place of the one it had when that was thought of, which is all there is of a team.
+
+    Raises TeamNotFound, and InvalidInput where it has been renamed meanwhile.
+    """
     known = people.team_names(write.connection)
     if team_id not in known:
         raise TeamNotFound
-    people.rename_team(write.connection, team_id, data["name"])
-    write.audit("put_team", subject=team_id, before={"name": known[team_id]}, after=data)
-    return {"team_id": team_id, **data}
+    data = _load(RenamedSchema, body, team_id=team_id)
+    name, now = data["name"], known[team_id]
+    if data["was"] != now:
+        raise InvalidInput([Fault("", f'the team has been renamed meanwhile, to "{shown(now)}"')])
+    people.rename_team(write.connection, team_id, name)
+    write.audit("put_team", subject=team_id, before={"name": now}, after={"name": name})
+    return {"team_id": team_id, "name": name}
 
 
 def members(connection: Connection) -> dict[str, list[dict[str, str]]]:
@@ -362,22 +375,20 @@ def token_for(write: Writing, user_id: str, name: str, days: int = TOKEN_DAYS) -
 
 
 def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
-    """Answer with the user's tokens; an administrator's answer has everybody's."""
-    whose = None if user.role == "admin" else user.user_id
-    return {"data": [token_as_data(token) for token in people.tokens_of(connection, whose)]}
+    """Answer with the tokens of the user who asks."""
+    return {"data": [token_as_data(token) for token in people.tokens_of(connection, user.user_id)]}
 
 
-def tokens_of(connection: Connection, user_id: str) -> list[dict[str, Any]]:
-    """Answer with the tokens of one user."""
-    return [token_as_data(token) for token in people.tokens_of(connection, user_id)]
+def tokens_of(connection: Connection, user_id: str) -> dict[str, Any]:
+    """Answer with the tokens of a user. Raises UserNotFound."""
+    return list_tokens(connection, _known(connection, user_id))
 
 
 def revoke_token(write: Writing, user: User, token_id: str, of: str | None = None) -> None:
     """Revoke a token of the user's own, or for an administrator anybody's (or that user's), from this instant on."""
     whose = of if user.role == "admin" else user.user_id
-    if token_id not in {token.token_id for token in people.tokens_of(write.connection, whose)}:
-        raise TokenNotFound
-    if not people.revoke(write.connection, token_id, write.at):
+    owner = people.token_owner(write.connection, token_id)
+    if owner is None or whose not in (None, owner) or not people.revoke(write.connection, token_id, write.at):
         raise TokenNotFound
     write.audit("revoke_token", subject=token_id)
 

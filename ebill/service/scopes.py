@@ -44,13 +44,14 @@ def first_here(client: Client, account: Account) -> str | None:
 
 
 def bare(scope: Scope) -> Scope:
-    """Leave out of a scope what moves no date: whose it is, and the words of people. Equal ones have equal dates."""
+    """Leave out of a scope whose it is, and the words of people. Equal ones have equal dates, and equal warnings."""
     if not scope.rows and not scope.exceptions:
         return scope
     return replace(
         scope,
         rows=tuple(
-            Row(row.since, row.rule, "", row.layer, recorded=n, settled=row.settled) for n, row in enumerate(scope.rows)
+            Row(row.since, row.rule, "", row.layer, assumed=row.assumed, recorded=n, settled=row.settled)
+            for n, row in enumerate(scope.rows)
         ),
         exceptions=tuple(replace(fixed, reason="") for fixed in scope.exceptions),
     )

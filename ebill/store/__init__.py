@@ -6,6 +6,7 @@ be given again as it was then (`known_at`).
 
 - `tables`   the tables, once for SQLite and PostgreSQL
 - `engine`   opening, transactions, migrations, backup
+- `patience`, `postgresql`  how long a request waits for its database, and a PostgreSQL that is waited for so
 - `glance`   one small question at a time, fast
 - `audit`    who changed what, when: chained, append-only, in the transaction of the change
 - `clients`  clients, accounts, rows and exceptions, as known at an instant

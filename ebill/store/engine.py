@@ -37,7 +37,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from ebill.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
-from ebill.store import audit
+from ebill.store import audit, patience
 from ebill.store.audit import By
 from ebill.store.glance import Glance
 
@@ -47,6 +47,8 @@ LOCK_SECONDS: Final = 1
 STATEMENT_SECONDS: Final = 2
 UPGRADE_SECONDS: Final = 60
 """How long an upgrade waits for one that another process has begun."""
+GLANCE_KILOBYTES: Final = 16_000
+"""How much of a SQLite file each connection for small questions may hold; to read a page anew doubles their time."""
 IDLE_SECONDS: Final = 60
 """After how long PostgreSQL gives up a write whose process has stalled, which keeps every other writer waiting."""
 NO_STORE: Final = "A store is sqlite:///FILE (sqlite:////var/lib/ebill/ebill.db) or postgresql://USER@HOST/DATABASE."
@@ -135,6 +137,7 @@ class Store:
         driver: Any = pooled.driver_connection
         pooled.detach()
         driver.execute("PRAGMA query_only = ON")
+        driver.execute(f"PRAGMA cache_size = -{GLANCE_KILOBYTES}")
         return driver
 
     @contextmanager
@@ -235,8 +238,9 @@ class Store:
         Writers of this process wait for one another here, in turn: SQLite would have them all try again and again,
         and the unlucky one give up.
         """
-        if not self._turn.acquire(timeout=LOCK_SECONDS):
-            raise StoreUnavailable
+        with patience.waiting(LOCK_SECONDS) as most:
+            if not self._turn.acquire(timeout=LOCK_SECONDS if most is None else most):
+                raise StoreUnavailable
         try:
             with _refusing(), self.engine.connect().execution_options(ebill_writing=True) as connection:
                 transaction = connection.begin()
@@ -316,6 +320,8 @@ def _engine(
         return _sqlite(address, lock_seconds)
     if address.get_backend_name() != "postgresql":
         raise StoreRefused(NO_STORE)
+    from ebill.store.postgresql import DRIVER  # SQLite does without
+
     settings = {
         "statement_timeout": f"{statement_seconds}s",
         "lock_timeout": f"{lock_seconds}s",
@@ -323,12 +329,17 @@ def _engine(
         "synchronous_commit": "on",
         "default_transaction_isolation": r"read\ committed",  # a writer sees what the one before it wrote
         "timezone": "UTC",
+        # Else what a client has locked that is gone without a word stays locked until it is given up as idle.
+        "tcp_keepalives_idle": "3",
+        "tcp_keepalives_interval": "1",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "5s",
     }
     engine = create_engine(
-        address.set(drivername="postgresql+psycopg"),
+        address.set(drivername=DRIVER),
         connect_args={
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-            "connect_timeout": 3,
+            "connect_timeout": patience.CONNECT_SECONDS,
             "tcp_user_timeout": 3000,
             "keepalives_idle": 3,
             "keepalives_interval": 1,

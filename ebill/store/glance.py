@@ -1,7 +1,8 @@
 """One small question at a time, past SQLAlchemy: of a query that takes microseconds, its share is nine tenths.
 
 The query and its types stay SQLAlchemy's; it is written out once, and from then on handed to the driver. Each is a
-transaction of its own, which suits a question that is answered by one row.
+transaction of its own, which suits a question that is answered by one row; several that must be answered alike are
+asked while the store is held still.
 
 SQLite tells a connection whether anybody else has changed the file since it last asked (`PRAGMA data_version`), in a
 third of the time that such a question takes. What was found is remembered for exactly as long as nobody has.
@@ -10,11 +11,12 @@ third of the time that such a question takes. What was found is remembered for e
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Dialect, Select
+from sqlalchemy import CompoundSelect, Dialect, Select
 from sqlalchemy.types import TypeDecorator
 
 
@@ -55,12 +57,43 @@ class Glance:
             found = self._remembered[key] = self._ask(query, asked)
         return found
 
+    def rows(self, query: Select[Any] | CompoundSelect[Any], asked: dict[str, str]) -> list[tuple[Any, ...]]:
+        """Give all rows of a query just as the driver does: days and instants are not read."""
+        prepared = _prepared(query, self._dialect)
+        rows: list[tuple[Any, ...]] = self._driver.execute(prepared.text, prepared.given(asked)).fetchall()
+        return rows
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let all that is asked within be asked of one state of the store."""
+        begin, end = (self._begin, self._end) if self._remembers else (self._begin_postgresql, self._end_postgresql)
+        begin()
+        try:
+            yield
+        finally:
+            end()
+
+    def _begin(self) -> None:
+        self._driver.execute("BEGIN")  # what is remembered counts within, too: its version is asked again
+
+    def _end(self) -> None:
+        if self._driver.in_transaction:
+            self._driver.execute("COMMIT")
+
+    def _begin_postgresql(self) -> None:
+        from psycopg import IsolationLevel  # where there is no PostgreSQL, its driver need not be loaded
+
+        self._driver.rollback()
+        # They go with the driver's own BEGIN, so they cost no message.
+        self._driver.isolation_level, self._driver.read_only = IsolationLevel.REPEATABLE_READ, True
+
+    def _end_postgresql(self) -> None:
+        self._driver.rollback()
+        self._driver.isolation_level = self._driver.read_only = None
+
     def _ask(self, query: Select[Any], asked: dict[str, str]) -> Found:
         prepared = _prepared(query, self._dialect)
-        given: Any = {**prepared.constants, **asked}
-        if prepared.order is not None:
-            given = [given[name] for name in prepared.order]
-        found = self._driver.execute(prepared.text, given).fetchone()
+        found = self._driver.execute(prepared.text, prepared.given(asked)).fetchone()
         if found is None:
             return Found(None)
         values = list(found)
@@ -81,16 +114,21 @@ class _Prepared(NamedTuple):
     row: Callable[..., Any]
     readers: list[tuple[int, Callable[[Any], Any]]]
 
+    def given(self, asked: Mapping[str, str]) -> Any:
+        """Give the parameters as the driver takes them."""
+        given = {**self.constants, **asked}
+        return given if self.order is None else [given[name] for name in self.order]
+
 
 @lru_cache(maxsize=64)
-def _prepared(query: Select[Any], dialect: Dialect) -> _Prepared:
+def _prepared(query: Select[Any] | CompoundSelect[Any], dialect: Dialect) -> _Prepared:
     written = query.compile(dialect=dialect)
     columns = list(query.selected_columns)
     return _Prepared(
         str(written),
         {name: value for name, value in written.params.items() if value is not None},
         getattr(written, "positiontup", None),
-        namedtuple("Row", [str(column.key) for column in columns]),  # noqa: PYI024  # its fields are the query's
+        namedtuple("Row", [str(column.key) for column in columns], rename=True),  # noqa: PYI024  # the query's fields
         [
             (place, partial(column.type.process_result_value, dialect=dialect))
             for place, column in enumerate(columns)

@@ -64,7 +64,10 @@ def accounts_of(connection: Connection, whose: Whose) -> Iterator[Sequence[Any]]
 
 
 def rules_of(connection: Connection, whose: Whose) -> Iterator[Any]:
-    """Give what every rule entered says, in the order they were: client id, account id or None, since, rule."""
+    """Give what every rule entered says, in the order they were.
+
+    That is client id, account id or None, since, rule, and whether it is assumed.
+    """
     return iter(connection.execute(_of_clients(_RULES, whose, rules.c.client_id)))
 
 
@@ -132,7 +135,7 @@ _ACCOUNTS: Final = (
     .execution_options(yield_per=BATCH)
 )
 _RULES: Final = (
-    select(rules.c.client_id, rules.c.account_id, rules.c.since, rules.c.rule)
+    select(rules.c.client_id, rules.c.account_id, rules.c.since, rules.c.rule, rules.c.assumed)
     .order_by(rules.c.sequence)
     .execution_options(yield_per=BATCH)
 )

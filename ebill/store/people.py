@@ -421,6 +421,11 @@ def tokens_of(connection: Connection, user_id: str | None) -> list[Token]:
     return [Token(*row) for row in connection.execute(query)]
 
 
+def token_owner(connection: Connection, token_id: str) -> str | None:
+    """Give whose token this is, or None."""
+    return connection.scalar(select(tokens.c.user_id).where(tokens.c.token_id == token_id))
+
+
 def revoke(connection: Connection, token_id: str, at: datetime) -> bool:
     """Revoke a token for good; False where it was revoked already or never was."""
     query = update(tokens).where(tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile, sending, settings
+from ebill import bookfile, sending, settings, starting
 from ebill.render.json import encode
+from ebill.service.invoices import quarter
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.web import (
@@ -54,7 +55,7 @@ from ebill.web import (
 from ebill.web.fence import Fence, log
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
-from ebill.web.steady import SHORT, Steady, quarter
+from ebill.web.steady import SHORT, Steady
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
@@ -83,6 +84,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
     address by which others reach the service; unset: as each request came), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
+    if store is None:
+        starting.refuse_unsafe(os.environ)
     sending.networks()
     file = book_file or bookfile.BookFile(bookfile.path())
     file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))

@@ -323,7 +323,7 @@ class NewToken(Token):
 
 
 class Tokens(TypedDict):
-    """The caller's tokens; an administrator's answer has everybody's."""
+    """A user's tokens, oldest first."""
 
     data: list[Token]
 

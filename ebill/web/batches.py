@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import IO, Final
 
-from ebill.batch.tables import ASKED, Batches
+from ebill.batch.asked import ASKED
+from ebill.batch.tables import Batches
 from ebill.errors import BatchesBusy, TooManyRows
 from ebill.files.taking import Ndjson as Lined
 from ebill.render.lines import Lines

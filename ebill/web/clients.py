@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from flask import request
 
 from ebill import errors
-from ebill.service import clients, imports, listing
+from ebill.service import clients, imports, listing, written
 from ebill.service.forms import AccountSchema, ClientSchema, ExceptionEntrySchema, RuleEntrySchema
 from ebill.web import answers, reading
 from ebill.web.queries import ClientsSchema, DryRunSchema, ScheduleSchema
-from ebill.web.routes import Change, Csv, Given, Route, Signed
+from ebill.web.routes import Change, Csv, Given, Glanced, Route, Signed
 
 CHANGE_REFUSES: Final = (
     errors.MovesGeneratedInvoice,
@@ -165,6 +165,16 @@ def _schedule(asked: Signed) -> Given:
     return Given(body, until=until)
 
 
+def _glanced_schedule(asked: Glanced) -> Given | None:
+    if asked.query.known_at is not None:
+        return None
+    path = asked.path
+    body, until = written.schedule(
+        asked.glance, asked.book, path["client_id"], path.get("account_id"), asked.query, asked.now
+    )
+    return Given(body, until=until)
+
+
 def _entered(asked: Signed, what: str) -> Any:
     found = clients.entries(asked.connection, asked.user, asked.path["client_id"], asked.path.get("account_id"))
     return {"data": found[what]}
@@ -224,6 +234,7 @@ def _of_either(path: str, parameters: dict[str, str], views: Sequence[Callable[[
             statuses=(200, 304),
             versioned=True,
             steady=True,
+            glanced=_glanced_schedule,
             refuses=(errors.NotKnownThen, errors.NoRuleInForce, errors.OutsideCalendar),
         ),
         Route(

@@ -26,7 +26,7 @@ ASSETS: Final = {"start.js": OURS, "swagger-ui-bundle.js": SWAGGER, "swagger-ui.
 """What the docs page needs, and where it is; nothing else is served from there."""
 DOCS_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
 """Swagger UI sets styles on its elements; scripts come from files of ours alone."""
 
@@ -56,7 +56,7 @@ def register(app: Flask, file: BookFile, store: Store, document: dict[str, Any])
 
     @app.get("/problems")
     def problem_codes() -> Response:
-        return _html(codes, "default-src 'none'; frame-ancestors 'none'")
+        return _html(codes, "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'")
 
     @app.get("/livez")
     def livez() -> Response:

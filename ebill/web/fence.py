@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ebill.render.json import encode
+from ebill.store import patience
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
@@ -69,7 +70,8 @@ class Fence:
             )
             return start_response(status, headers, exc_info)
 
-        return self.inner(environ, start)
+        with patience.bounded():
+            return self.inner(environ, start)
 
 
 def log(event: str, error: BaseException | None = None, **facts: Any) -> None:

@@ -82,8 +82,13 @@ def withdraw_client(asked: Change) -> Given:
 
 
 def list_tokens(asked: Signed) -> Any:
-    """List your tokens, without their texts; an administrator sees everybody's."""
+    """List your tokens, without their texts."""
     return people.list_tokens(asked.connection, asked.user)
+
+
+def list_user_tokens(asked: Signed) -> Any:
+    """List a user's tokens, without their texts."""
+    return people.tokens_of(asked.connection, asked.path["user_id"])
 
 
 def make_token(asked: Change) -> Given:
@@ -192,6 +197,15 @@ ROUTES: Final = (
         statuses=(200, 201),
         versioned=True,
         conditional=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/users/{user_id}/tokens",
+        allows="administer",
+        view=list_user_tokens,
+        summary="A user's tokens",
+        gives=answers.Tokens,
+        parameters=_USER,
     ),
     Route(
         method="GET",

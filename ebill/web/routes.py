@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from marshmallow import Schema
 from sqlalchemy import Connection
@@ -23,6 +23,7 @@ from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.service.clients import Precondition
 from ebill.store.engine import Writing
+from ebill.store.glance import Glance
 from ebill.store.people import User
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -71,6 +72,16 @@ class Signed:
     seal: bytes
 
 
+class Glanced(NamedTuple):
+    """A request as `Signed`, which is answered at a glance: while the store is held still for it."""
+
+    book: RuleBook
+    now: datetime
+    glance: Glance
+    path: Mapping[str, str]
+    query: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Change(Signed):
     """A request to change something; `body` is plain data, or the file of a CSV body. A dry run keeps nothing."""
@@ -116,7 +127,8 @@ class Route:
     what stands in its path. `statuses` are those of its answers, `versioned` says that these have an ETag, and
     `conditional` that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the
     rule book, the client of the path if any, what is asked, and what day it is somewhere, so that it may be kept; its
-    view looks at no `request` of Flask's, since it may be asked ahead of Flask. `only_tried` says that what is sent
+    view looks at no `request` of Flask's, since it may be asked ahead of Flask; `glanced` answers as the view does, in
+    bytes, or gives None where what is asked for is more than what is known now. `only_tried` says that what is sent
     changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
     refusals it may answer with besides those that every route of its kind may.
     """
@@ -137,6 +149,7 @@ class Route:
     versioned: bool = False
     conditional: bool = False
     steady: bool = False
+    glanced: Callable[[Glanced], Given | None] | None = None
     only_tried: bool = False
     refuses: tuple[type[Refusal], ...] = ()
     by_secret: bool = False

@@ -32,7 +32,7 @@ from ebill.render.json import encode
 from ebill.rulebook import RuleBook
 from ebill.service import forms
 from ebill.service.clients import Precondition
-from ebill.store import keys, people
+from ebill.store import keys, patience, people
 from ebill.store import once as kept_once
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
@@ -42,7 +42,7 @@ from ebill.web import conditions, once, reading, steady
 from ebill.web.ahead import Answer, Plain
 from ebill.web.books import Books
 from ebill.web.fence import REQUEST_ID, SIGNED
-from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Later, Method, Route, Signed
+from ebill.web.routes import NOT_FOUND, Change, Csv, Given, Glanced, Later, Method, Route, Signed
 from ebill.web.steady import Steady, seal, seals
 
 SHORT: Final = 256
@@ -97,18 +97,25 @@ class SignedIn:
 
         def answer(environ: dict[str, Any], **path: str) -> Plain:
             token, book, now = bearer(environ), self.books.book, datetime.now(UTC)
-            asked = (route.operation, *path.values(), environ.get("QUERY_STRING", ""), book.version, steady.code())
-            with self.store.glancing() as glance:
+            text = environ.get("QUERY_STRING", "")
+            asked = (route.operation, *path.values(), text, book.version, steady.code())
+            tag: str | None = None
+            with self.store.glancing() as glance, glance.still():
                 user, token_id, state = admit(glance, token, now, route, path)
-            # Only now is it looked up: who may not have it learns nothing from the time it took.
-            known = conditions.known(environ)
-            found = self.steady.get(asked)
-            if found is None or found.state != state or found.until <= now:
-                if tag := next((tag for tag in known or () if seals(self.seal, asked, state, now, tag)), None):
-                    return self._same(environ, user, token_id, now, tag)
+                # Only now is it looked up: who may not have it learns nothing from the time it took.
+                known = conditions.known(environ)
+                found = self.steady.get(asked)
+                if found is None or found.state != state or found.until <= now:
+                    found = None
+                    tag = next((tag for tag in known or () if seals(self.seal, asked, state, now, tag)), None)
+                    if tag is None and route.glanced:
+                        environ[SIGNED] = user.user_id
+                        given = route.glanced(Glanced(book, now, glance, path, _query(route, text)))
+                        found = self._keep(route, asked, state, given, given.body) if given else None
+            if found is None and tag is None:
                 user, token_id, found = self._found(route, environ, path, token, book, now, asked)
-            if known is None or found.tag in known:
-                return self._same(environ, user, token_id, now, found.tag)
+            if found is None or known is None or found.tag in known:
+                return self._same(environ, user, token_id, now, found.tag if found else str(tag))
             environ[SIGNED] = user.user_id
             self._note(token_id, now)
             return Plain("200 OK", found.headers, found.body)
@@ -158,7 +165,7 @@ class SignedIn:
             query = _query(route, environ.get("QUERY_STRING", ""))
             made_to = conditions.made_to(environ) if route.conditional else Precondition()
             dry_run: bool = route.only_tried or query.get("dry_run", False)
-            with _body(route, environ) as (body, body_hash):
+            with patience.endless(route.body is Csv), _body(route, environ) as (body, body_hash):
                 asked = once.asked(environ, user.user_id, body_hash) if route.once and not dry_run else None
                 now = datetime.now(UTC)
                 by = By(user.user_id, now, token_id, environ.get(REQUEST_ID))
@@ -189,17 +196,18 @@ class SignedIn:
         asked: tuple[str, ...],
     ) -> tuple[User, str, Kept]:
         """Find a steady answer, and keep it for whoever may ask the same while the client's state is the same."""
-        text = environ.get("QUERY_STRING", "")
-        if "known_at" in text:
-            self.store.settled()
+        self.store.settled()  # what is not told at a glance may be asked as known at an instant
         with self.store.reading() as connection:
             user, token_id, state = admit(connection, token, now, route, path)
             environ[SIGNED] = user.user_id
-            query = _query(route, text)
+            query = _query(route, environ.get("QUERY_STRING", ""))
             given = route.view(Signed(book, now, user, connection, path, query, self.seal))
+        return user, token_id, self._keep(route, asked, state, given, encode(given.body))
+
+    def _keep(self, route: Route, asked: tuple[str, ...], state: bytes, given: Given, body: bytes) -> Kept:
         if given.until is None:
             raise TypeError(f"{route.operation} does not say until when its answer stays the same")
-        body, tag = encode(given.body), seal(self.seal, asked, state, int(given.until.timestamp()))
+        tag = seal(self.seal, asked, state, int(given.until.timestamp()))
         headers = (
             ("Content-Type", "application/json"),
             ("ETag", conditions.tag(tag)),
@@ -207,7 +215,7 @@ class SignedIn:
         )
         found = Kept(state, given.until, tag, headers, body)
         self.steady.keep(asked, found, len(body))
-        return user, token_id, found
+        return found
 
     def _same(self, environ: dict[str, Any], user: User, token_id: str, now: datetime, tag: str) -> Plain:
         """Say that a reader has the answer already."""

@@ -23,7 +23,6 @@ MOST: Final = 500
 """Answers that are kept, beyond which all are let go."""
 LONGEST: Final = 64_000
 """Bytes of an answer that is kept."""
-_QUARTER: Final = 900
 _ENDS: Final = re.compile(r"([0-9a-f]{1,10})-", re.ASCII)
 _Value = TypeVar("_Value")
 
@@ -51,11 +50,6 @@ class Steady(Generic[_Value]):
     def forget(self) -> None:
         """Forget all answers; only their cost comes back."""
         self._kept = {}  # whoever reads the old ones at the moment keeps them
-
-
-def quarter(now: datetime) -> int:
-    """Give the number of the quarter of an hour that an instant is in."""
-    return int(now.timestamp()) // _QUARTER
 
 
 @cache

@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "many_rule_sets": partial(rows.many_rows, 5_000),
     "ten_times_the_rows": rows.ten_times_the_rows,
     "files": files.files,
+    "many_kinds": files.many_kinds,
     "whole_store": files.whole_store,
     "over_http": calculate.over_http,
     "servers": servers.servers,

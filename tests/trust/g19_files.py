@@ -7,6 +7,7 @@ import random
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -115,7 +116,7 @@ def _does_not_start(folder: Path, name: str, text: str) -> None:
     file.write_text(text)
     file.chmod(0o644)
     own = {"EBILL_STATES": str(file), "EBILL_DATABASE_URL": f"sqlite:///{folder}/started.db"}
-    command = [str(Path(sys.executable).with_name("ebill")), "serve", "--port", "0"]
+    command = [str(Path(sys.executable).with_name("ebill")), "serve", "--port", str(_free())]
     begun = subprocess.Popen(
         command, env={**os.environ, **own}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -128,6 +129,13 @@ def _does_not_start(folder: Path, name: str, text: str) -> None:
     require(begun.returncode == 2, f"{name}: ended with {begun.returncode}, not 2: {told[-200:]}")
     require("spoilt.toml:" in told, f"{name}: the file and line are not named: {told[-200:]}")
     require("Traceback" not in told, f"{name}: a traceback is shown")
+
+
+def _free() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 def _mutated(run: Run) -> str:

@@ -172,7 +172,7 @@ def make_team(sent: Send) -> Moved:
 
 def rename_team(sent: Send) -> Moved:
     """Give a team another name."""
-    refuse_unknown(sent.form, ("name",))
+    refuse_unknown(sent.form, ("name", "was"))
     people.rename_team(sent.write, sent.path["team_id"], dict(sent.form))
     return Moved(f"{TEAMS}?done=renamed")
 
@@ -216,7 +216,7 @@ def _user(look: Look, about: str = "", refusal: Refusal | None = None, sent: Map
     given = sent if sent is not None and about == "user" else _given(known)
     faulty, others = shown_at(refusal, _field) if refusal else ({}, [])
     grants = people.list_grants(connection, look.user, user_id, PAGE, look.query.get("cursor"), look.seal)
-    tokens = people.tokens_of(connection, user_id)
+    tokens = people.tokens_of(connection, user_id)["data"]
     values = {
         **_choices(look),
         "known": known,

@@ -113,7 +113,7 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
         "has_password": sessions.password_kept(connection, user.user_id) is not None,
         "changed": look.query.get("changed"),
         "sessions": sessions.list_sessions(connection, user, now, look.cookie),
-        "tokens": [each for each in tokens if each["user_id"] == user.user_id and _counts(each, now)],
+        "tokens": [each for each in tokens if _counts(each, now)],
         "feeds": [each for each in own_feeds if _counts(each, now)],
         "states": calculator.states(look.book)["states"],
         "about": about,

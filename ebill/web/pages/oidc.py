@@ -92,7 +92,7 @@ def _provider(at: Door) -> Provider:
 
 
 def _refused(refusal: NotIdentified) -> Response:
-    log("not_identified", why=refusal.why, request_id=request.environ.get(REQUEST_ID))
+    log("not_identified", why=refusal.why, address=request.remote_addr, request_id=request.environ.get(REQUEST_ID))
     values = {"sentence": str(refusal), "request_id": request.environ.get(REQUEST_ID, "")}
     return door.respond(Shown("not_identified.html", values, status_of(NotIdentified)))
 

@@ -126,7 +126,7 @@ def _begun(at: Door, user_id: str, begin: Callable[[Writing], str | None]) -> st
 
 
 def _refused(refusal: Refusal, form: Shown) -> Response:
-    log("sign_in_refused", code=refusal.code, request_id=request.environ.get(REQUEST_ID))
+    log("sign_in_refused", code=refusal.code, address=request.remote_addr, request_id=request.environ.get(REQUEST_ID))
     answer = door.respond(form)
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)

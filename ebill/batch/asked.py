@@ -1,0 +1,179 @@
+"""The columns that a table asks with, as they are read: which there may be, of which types, and what is alike in them.
+
+What is alike is read once: a column of text becomes numbers and the distinct texts they stand for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ebill.batch import moments
+from ebill.batch.laid import NONE, Numbers
+from ebill.batch.moments import BAD, GOOD, Moments
+from ebill.errors import Fault, TableRefused, did_you_mean, pointer
+
+IDS: Final = ("client_id", "account_id")
+KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
+"""The columns that make accounts alike."""
+ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
+NEEDED: Final = ("state", "coverage_month")
+
+
+def readable_schema(given: Any) -> Any:
+    """Give the schema under which columns are read. Raises TableRefused, every fault at once."""
+    pa = arrow()
+    found: list[Fault] = []
+    fields = []
+    for name, times in Counter(given.names).items():
+        if times > 1:
+            found.append(Fault(pointer(name), "is there more than once"))
+        elif name not in ASKED:
+            found.append(Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}"))
+        else:
+            field = given.field(name)
+            as_read = _read_as(name, field.type)
+            if as_read is None:
+                found.append(Fault(pointer(name), f"must be {_MUST_BE.get(name, 'text')}, not {field.type}"))
+            else:
+                fields.append(pa.field(name, as_read))
+    found += [Fault(pointer(name), "is required") for name in NEEDED if name not in given.names]
+    if found:
+        raise TableRefused(found)
+    return pa.schema(fields)
+
+
+def readable(batch: Any) -> Any:
+    """Give a record batch with its columns as they are read. Raises TableRefused."""
+    wanted = readable_schema(batch.schema)
+    if wanted.equals(batch.schema):
+        return batch
+    pa = arrow()
+    columns = []
+    for name, kind in zip(wanted.names, wanted.types, strict=True):
+        column = batch.column(name)
+        try:
+            columns.append(column if column.type == kind else column.cast(kind))
+        except pa.ArrowInvalid:
+            raise TableRefused([Fault(pointer(name), "must be whole days, and text must be UTF-8")]) from None
+    return pa.record_batch(columns, schema=wanted)
+
+
+_MUST_BE: Final[Mapping[str, str]] = {
+    "coverage_month": "text or date32",
+    "last_coverage_month": "text or date32",
+    "as_of": "text or date32",
+    "paid_at": "text, date32 or a timestamp",
+}
+
+
+def _read_as(name: str, kind: Any) -> Any:
+    """Give the type that a column of a type is read as; None where it cannot be read."""
+    pa = arrow()
+    if pa.types.is_dictionary(kind):
+        value = _read_as(name, kind.value_type)
+        is_plain = pa.types.is_string(kind.value_type) and pa.types.is_signed_integer(kind.index_type)
+        return kind if is_plain else value
+    if any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+        return pa.string()
+    if pa.types.is_null(kind):
+        return pa.string()
+    if name == "paid_at" and pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz) if kind.tz is None or _is_zone(kind.tz) else None
+    is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
+    return pa.date32() if is_day and name in _MUST_BE else None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return moments.zone_of(name) is not None
+    except ValueError:
+        return False
+
+
+def encoded(column: Any) -> tuple[Numbers, list[str | None]]:
+    """Give a column of texts as numbers, and the text of each; the last one is that of null."""
+    pa = arrow()
+    if pa.types.is_date32(column.type):
+        column = written_months(column)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    texts: list[str | None] = column.dictionary.to_pylist()
+    indices = column.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int32()).fill_null(len(texts))
+    return indices.to_numpy(zero_copy_only=False), [*texts, None]
+
+
+def told_apart(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
+    """Give the distinct numbers below `size`, and where among them each one stands."""
+    if size > 1 << 20:
+        distinct, where = np.unique(key, return_inverse=True)
+        return distinct, where
+    seen = np.zeros(size, bool)
+    seen[key] = True
+    distinct = np.flatnonzero(seen)
+    place = np.empty(size, np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return distinct, np.take(place, key)
+
+
+def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Give a column's days, `NONE` for null, and which are no supported dates."""
+    pa = arrow()
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32()).fill_null(NONE).to_numpy()
+        told = moments.of_days(days, days != NONE).told
+        return np.where(told == GOOD, days, NONE), told == BAD
+    codes, texts = encoded(column)
+    of_text, bad = moments.read_days(texts)
+    return np.take(of_text, codes), np.take(bad, codes)
+
+
+def moments_of(column: Any) -> Moments:
+    """Give a column's moments, whether they are days, timestamps or text."""
+    pa = arrow()
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32()).fill_null(0).to_numpy()
+        return moments.of_days(days, column.is_valid().to_numpy(zero_copy_only=False))
+    if pa.types.is_timestamp(column.type):
+        clocks = column.cast(pa.int64()).fill_null(0).to_numpy()
+        return moments.of_clocks(clocks, column.is_valid().to_numpy(zero_copy_only=False), column.type.tz)
+    codes, texts = encoded(column)
+    return moments.read(texts).take(codes)
+
+
+def written_months(column: Any) -> Any:
+    """Write coverage months that are dates as text; a date that is not the 1st is written as it is."""
+    pa = arrow()
+    if not pa.types.is_date32(column.type):
+        return column
+    coded = column.dictionary_encode()
+    texts = [day if day is None else str(day).removesuffix("-01") for day in coded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(coded.indices)
+
+
+def texts_of(column: Any, *, is_month: bool) -> list[str | None]:
+    """Give a column as texts, as a question says them."""
+    pa = arrow()
+    if is_month:
+        return written_months(column).to_pylist()  # type: ignore[no-any-return]
+    if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
+        try:
+            return [None if value is None else value.isoformat() for value in column.to_pylist()]
+        except (ValueError, OverflowError):
+            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+@cache
+def arrow() -> Any:
+    """Give pyarrow, imported when it is first used."""
+    import pyarrow as pa
+
+    return pa

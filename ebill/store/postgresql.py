@@ -1,0 +1,62 @@
+"""PostgreSQL by psycopg, waited for no longer than a request may wait: see `patience`.
+
+Imported where it is used: most installations need no PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.errors import _WaitTimeout as NotInTime  # what `wait` is documented to raise
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from ebill.store import patience
+
+_Found = TypeVar("_Found")
+_LOOK_SECONDS: Final = 0.1
+"""How often it is looked whether Ctrl-C was pressed; psycopg's own default."""
+DRIVER: Final = "postgresql+ebill"
+
+
+class Awaited(psycopg.Connection[Any]):
+    """A connection that is closed where its answer does not come in time: nobody knows what it would be about."""
+
+    most: float | None = None
+
+    def wait(
+        self, gen: Generator[Any, Any, _Found], interval: float = _LOOK_SECONDS, timeout: float | None = None
+    ) -> _Found:
+        """Wait for an answer. Raises OperationalError where it does not come in time."""
+        try:
+            with patience.waiting(self.most) as most:
+                return super().wait(gen, interval, most if timeout is None else timeout)
+        except NotInTime:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the database did not answer in time") from None
+
+
+class Dialect(PGDialect_psycopg):
+    """SQLAlchemy's dialect, with such connections."""
+
+    supports_statement_cache = True
+
+    def connect(self, *given: Any, **settings: Any) -> Any:
+        """Connect. Raises OperationalError at once where there is no time left to."""
+        if not patience.suffices(patience.CONNECT_SECONDS):
+            raise psycopg.OperationalError("there is no time left to connect")
+        with patience.waiting():
+            return Awaited.connect(*given, **settings)
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        """Ask a connection of the pool whether it is there, and wait for that less than for anything else."""
+        dbapi_connection.most = patience.PING_SECONDS
+        try:
+            return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
+        finally:
+            dbapi_connection.most = None
+
+
+registry.register("postgresql.ebill", __name__, Dialect.__name__)
