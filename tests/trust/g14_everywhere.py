@@ -44,7 +44,8 @@ KIND_OF: Final = {
 }
 """What a date is called in lists of deadlines; the next generation is the next month's own."""
 WIDEST: Final = timedelta(days=360)
-ROWS: Final = 500
+ROWS: Final = 200
+"""Rows asked at once; a batch takes at most 250 kinds of accounts."""
 Dates = dict[str, str | None]
 
 
