@@ -297,7 +297,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield found
         assert exchange(found, head(path="/livez"))[0].status == 200
     lines = log.read_text("utf-8").splitlines()
-    assert {json.loads(line)["event"] for line in lines} == {"request"}
+    assert {json.loads(line)["event"] for line in lines} == {"started", "request"}
 
 
 def exchange(port: int, source: bytes) -> tuple[Answer, bytes]:

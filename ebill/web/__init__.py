@@ -13,7 +13,9 @@
 - `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
 - `answers`     the shapes of their answers
 - `openapi`     the document written from the declarations
-- `docs`        the docs page, the list of problem codes, health
+- `docs`        the docs page, the list of problem codes
+- `health`      whether it lives and can answer, and what it has counted
+- `metrics`     what is counted
 - `pages`       what people look at
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
@@ -31,7 +33,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 
-from ebill import bookfile, sending, settings, starting
+from ebill import bookfile, logs, sending, settings, starting
+from ebill.logs import log
 from ebill.render.json import encode
 from ebill.service.invoices import quarter
 from ebill.store import engine
@@ -44,6 +47,7 @@ from ebill.web import (
     deadlines,
     docs,
     feeds,
+    health,
     openapi,
     pages,
     payments,
@@ -52,7 +56,7 @@ from ebill.web import (
     reading,
     reminders,
 )
-from ebill.web.fence import Fence, log
+from ebill.web.fence import Fence
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady
@@ -82,13 +86,15 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     Settings, from the environment: `EBILL_STATES` (the rule book's file), `EBILL_DATABASE_URL` (the store; unset:
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
-    address by which others reach the service; unset: as each request came), and `EBILL_OIDC_…` (see `settings.oidc`).
+    address by which others reach the service; unset: as each request came), `EBILL_LOG` (how it logs),
+    `EBILL_METRICS_TOKEN` (who may read what it has counted; unset: nobody), and `EBILL_OIDC_…` (see `settings.oidc`).
     """
     if store is None:
         starting.refuse_unsafe(os.environ)
     sending.networks()
+    logs.form()
     file = book_file or bookfile.BookFile(bookfile.path())
-    file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
+    file.told = lambda refusal: log("rule_book_refused", level="warning", refused=str(refusal))
     store = store or Store(engine.url())
     store.make_ready()
     app = Flask(__name__, static_folder=None)
@@ -131,7 +137,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
             rule, f"options {rule}", signed.options(alike), methods=["OPTIONS"], provide_automatic_options=False
         )
     app.wsgi_app = Fence(ahead.Ahead(app.wsgi_app, hosts, doors))  # type: ignore[method-assign]
-    docs.register(app, file, store, _document())
+    docs.register(app, _document())
+    health.register(app, file, store)
     pages.register(app, signed, _provider())
     refuse_undeclared(app)
     return app
@@ -154,7 +161,7 @@ def _document() -> dict[str, Any]:
 def refuse_undeclared(app: Flask) -> None:
     """Raise RuntimeError for an address that says by no Route, no Page and no list of open ones whom it answers."""
     declared = {(route.rule, route.method) for route in ROUTES} | {(page.rule, page.method) for page in pages.PAGES}
-    declared |= {(rule, "GET") for rule in docs.OPEN | pages.OPEN}
+    declared |= {(rule, "GET") for rule in docs.OPEN | health.OPEN | health.BY_TOKEN | pages.OPEN}
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             if (rule.rule, method) not in declared:

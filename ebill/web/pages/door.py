@@ -49,7 +49,7 @@ from ebill.store import audit, patience, people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
-from ebill.web.fence import REQUEST_ID, SIGNED
+from ebill.web.fence import CODE, REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
 from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown, Upload
@@ -376,6 +376,7 @@ def refusing(view: View) -> View:
 
 def refused(refusal: Refusal) -> Response:
     """Show a refusal."""
+    request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
