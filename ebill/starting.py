@@ -44,9 +44,6 @@ SETTINGS: Final[Mapping[str, str]] = {
     "EBILL_SMTP_URL": "",
     "EBILL_MAIL_FROM": "",
     "EBILL_WEBHOOK_NETWORKS": "",
-    "EBILL_LOG": "",
-    "EBILL_METRICS_TOKEN": "",
-    "EBILL_METRICS_TOKEN_FILE": "",
 }
 """Every setting, and what holds where it is not set; nothing, where that is nothing worth telling."""
 PASSWORD_FEWEST: Final = 12
