@@ -11,7 +11,7 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, request
 from werkzeug.exceptions import NotFound
@@ -95,7 +95,7 @@ def _provider(at: Door) -> Provider:
 def _refused(refusal: NotIdentified) -> Response:
     metrics.SIGN_IN_FAILURES.labels("identity provider").inc()
     request.environ[CODE] = refusal.code
-    facts = {"why": refusal.why, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
+    facts: Any = {"why": refusal.why, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
     log("not_identified", level="warning", **facts)
     values = {"sentence": str(refusal), "request_id": request.environ.get(REQUEST_ID, "")}
     return door.respond(Shown("not_identified.html", values, status_of(NotIdentified)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, request
 
@@ -130,7 +130,7 @@ def _begun(at: Door, user_id: str, begin: Callable[[Writing], str | None]) -> st
 def _refused(refusal: Refusal, form: Shown) -> Response:
     metrics.SIGN_IN_FAILURES.labels("password").inc()
     request.environ[CODE] = refusal.code
-    facts = {"code": refusal.code, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
+    facts: Any = {"code": refusal.code, "address": request.remote_addr, "request_id": request.environ.get(REQUEST_ID)}
     log("sign_in_refused", level="warning", **facts)
     answer = door.respond(form)
     if isinstance(refusal, TooManyTries):
