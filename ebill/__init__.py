@@ -27,6 +27,7 @@ The map, from the bottom up; a module imports only from those above it in this l
 - `bookfile`   the rule book's file, and the last good one when it changes
 - `store`      what is remembered: tables, transactions, and the few queries
 - `passwords`  how they are kept and checked, and which are refused
+- `logs`       what the program says of itself
 - `settings`   settings that more than one door reads
 - `sending`    how a message leaves: by mail, or as a signed request
 - `oidc`       what is asked of an identity provider, and what its word is worth

@@ -290,6 +290,15 @@ class OutcomeUnknown(StoreUnavailable):
     )
 
 
+class NotReady(Refusal):
+    """The service cannot answer as it should, and asking again does not mend it: somebody has to."""
+
+    code = "not_ready"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The service is not ready: {why}.")
+
+
 class TooBusy(Refusal):
     """As many passwords are being checked as this machine is given to at once."""
 

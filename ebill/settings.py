@@ -30,10 +30,14 @@ _STANDS_FOR_ONE: Final = re.compile(
 FEWEST_SIGNS: Final = 6
 """How many different characters a secret must have."""
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+COUNTS: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where processes that serve together keep what they count; named and read by the library that counts."""
+_METRICS: Final = "EBILL_METRICS_"
 _WHOLE: Final = re.compile(r"[0-9]{1,9}")
 _PREFIX: Final = "EBILL_OIDC_"
 _REQUIRED: Final = ("ISSUER", "CLIENT_ID")
 _SECRETS: Final = ("CLIENT_SECRET", "CLIENT_SECRET_FILE")
+_TOKENS: Final = ("TOKEN", "TOKEN_FILE")
 _KNOWN: Final = (*_REQUIRED, *_SECRETS, "NAME")
 
 
@@ -63,6 +67,20 @@ def public_url() -> str | None:
     if text and not _PUBLIC_URL.fullmatch(text):
         raise SettingRefused("EBILL_PUBLIC_URL", "must be an address such as https://ebill.example.com")
     return text.rstrip("/") or None
+
+
+def metrics_token() -> str | None:
+    """Read `EBILL_METRICS_TOKEN`, or the file that `EBILL_METRICS_TOKEN_FILE` names; None where neither is set.
+
+    Raises SettingsRefused.
+    """
+    given = {name: os.environ[_METRICS + name] for name in _TOKENS if os.environ.get(_METRICS + name)}
+    if not given:
+        return None
+    secret, found = _secret(given, _METRICS, _TOKENS)
+    if found:
+        raise SettingsRefused(found)
+    return secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +134,7 @@ def oidc() -> Oidc | None:
     if not given:
         return None
     public = public_url()
-    secret, found = _secret(given)
+    secret, found = _secret(given, _PREFIX, _SECRETS)
     found = [*_faults(given, public), *found]
     if found or public is None:
         raise SettingsRefused(found)
@@ -148,12 +166,12 @@ def _is_safe(address: str) -> bool:
     return parts.scheme == "https" or parts.hostname in HERE
 
 
-def _secret(given: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
-    """Give the client secret, or what is wrong with it; it is never repeated."""
-    plain, file = (given.get(name) for name in _SECRETS)
-    named = _PREFIX + _SECRETS[0 if file is None else 1]
+def _secret(given: dict[str, str], prefix: str, names: tuple[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """Give a secret, or what is wrong with it; it is never repeated."""
+    plain, file = (given.get(name) for name in names)
+    named = prefix + names[0 if file is None else 1]
     if plain and file:
-        return "", [(named, f"is set, and so is {_PREFIX}{_SECRETS[0]}; one of them is enough")]
+        return "", [(named, f"is set, and so is {prefix}{names[0]}; one of them is enough")]
     if file:
         try:
             with Path(file).open(encoding="ascii") as opened:

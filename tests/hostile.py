@@ -1,6 +1,8 @@
 """What nobody should send to the calculator, and how it is to be refused: the table, and how an answer is judged.
 
-Each row is numbered as in the list of threats it comes from. 400 is for what cannot be parsed, 422 for what can be but
+Each row is numbered as in `threats.csv`, which names the tests of every threat.
+
+400 is for what cannot be parsed, 422 for what can be but
 is wrong. Where a value is wrong wherever it stands, the row sends it to every such place at once, and every place is to
 be named.
 """

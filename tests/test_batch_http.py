@@ -197,3 +197,18 @@ def test_the_columns_are_those_of_a_table() -> None:
     book = bookfile.load(SHIPPED).book
     asked_ = pa.table({name: pa.nulls(0, pa.string()) for name in ASKED})
     assert list(told(GOOD)[0]) == batch.schedule(asked_, book).schema.names
+
+
+@pytest.mark.parametrize(
+    "body", [b"null\n", b" null\n", b"\n\nnull\n", b"null\n%s", b"%snull\n", b"null null\n%s", b"nullnull\n"]
+)
+def test_null_for_a_row_is_a_row_wherever_it_stands(body: bytes) -> None:
+    """Pyarrow ends the whole process where it is the first: these must not come to it."""
+    found = told(body % GOOD if b"%s" in body else body)
+    assert {row["reason"] for row in found} <= {None, "malformed_row", "malformed_json"}
+    assert len(found) == 1 + body.count(b"%s")
+
+
+def test_a_list_of_null_is_answered() -> None:
+    answer = sent(b"[null]", "application/json")
+    assert [json.loads(line)["reason"] for line in answer.get_data().splitlines()] == ["malformed_row"]

@@ -15,6 +15,7 @@ from ebill.store import people
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from tests.books import TEXT, edited
+from tests.migrating import upgrade_to
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +92,34 @@ def test_a_backup_is_a_whole_store_and_overwrites_nothing(tmp_path: Path, url: s
         assert connection.execute("SELECT client_id FROM client").fetchall() == [("ACME-1",)]
     connection.close()
     assert "exists already" in refused("db", "backup", str(copy))
+    assert "There is a store already" in refused("db", "restore", str(copy))
+
+
+def test_a_backup_that_is_not_whole_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBILL_DATABASE_URL", f"sqlite:///{tmp_path}/restored.db")
+    odd, altered, none = tmp_path / "odd", tmp_path / "altered", tmp_path / "none"
+    odd.write_bytes(b"no database" * 1_000)
+    assert "cannot be restored" in refused("db", "restore", str(odd))
+    assert "is no file" in refused("db", "restore", str(none))
+    monkeypatch.setenv("EBILL_DATABASE_URL", f"sqlite:///{altered}")
+    said("db", "upgrade")
+    said("team", "add", "north", "--name", "North")
+    with sqlite3.connect(altered) as connection:
+        connection.execute("DROP TRIGGER audit_no_update")
+        connection.execute("UPDATE audit SET actor = 'somebody'")
+    connection.close()
+    monkeypatch.setenv("EBILL_DATABASE_URL", f"sqlite:///{tmp_path}/restored.db")
+    assert "the audit does not hold at row 1" in refused("db", "restore", str(altered))
+    assert not (tmp_path / "restored.db").exists()
+
+
+def test_a_backup_of_an_older_release_is_restored_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(f"sqlite:///{tmp_path}/old.db")
+    upgrade_to(store, "0001")
+    store.close()
+    monkeypatch.setenv("EBILL_DATABASE_URL", f"sqlite:///{tmp_path}/restored.db")
+    assert "ebill db upgrade" in said("db", "restore", str(tmp_path / "old.db"))
+    assert "up to date" in said("db", "upgrade")
 
 
 @pytest.mark.usefixtures("imported")

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from ebill.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
 from ebill.store import audit
 from ebill.store.engine import Store
-from ebill.store.tables import audit as audit_rows
 from ebill.store.tables import clients as client_rows
 from tests.conftest import upgraded
 from tests.disk import FOLDER_NOT_SYNCED, OK, Disk, under_sqlite
@@ -377,32 +376,7 @@ def test_a_connection_that_dies_while_it_commits_leaves_the_outcome_unknown(
     assert faults(store) == []
 
 
-# Backups
-
-
-def test_a_backup_made_while_others_write_is_whole_and_as_of_one_instant(
-    opened: Opened, writers: Writers, sqlite: str, tmp_path: Path
-) -> None:
-    store = opened(sqlite)
-    for _ in range(2):
-        writers.start(sqlite)
-    acknowledged = writers.made(1)
-    copies = []
-    for index in range(20):
-        copies.append(tmp_path / f"copy-{index}.db")
-        acknowledged += writers.made(2)
-        store.backup(copies[-1])
-        assert wrong(f"sqlite:///{copies[-1]}", acknowledged) == []
-    acknowledged += writers.kill()
-    with store.reading() as connection:
-        history = connection.execute(select(audit_rows).order_by(audit_rows.c.sequence)).all()
-    for copy in copies:
-        copied = opened(f"sqlite:///{copy}")
-        with copied.reading() as connection:
-            there = connection.execute(select(audit_rows).order_by(audit_rows.c.sequence)).all()
-        assert there == history[: len(there)]
-        assert copy.stat().st_mode & 0o777 == 0o600
-    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(copy.name for copy in copies)
+# Backups: made while others write, see `tests/trust/g18_backup.py`
 
 
 def test_a_backup_is_a_store_to_go_on_with(opened: Opened, sqlite: str, tmp_path: Path) -> None:

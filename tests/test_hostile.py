@@ -1,13 +1,11 @@
 """Whatever is sent is answered as the table says: over the application itself, and over a real server on its socket."""
 
+import csv
 import json
 import re
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -23,10 +21,10 @@ from ebill import errors, grammar, strictjson
 from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import create_app, docs, reading
 from tests.hostile import GOOD, LARGEST, ROWS, Answer, Row, Sent, ask, body, judge, repeated
+from tests.served import served
 
 pytestmark = pytest.mark.anywhere
 
-EBILL = Path(sys.executable).with_name("ebill")
 LISTED = {*range(1, 36), *range(37, 44), 45, 46, 47, 58, 60, 78, 79, 84, 85, 87, 89}
 """The threats that a calculator without clients, cursors, files and sign-in is exposed to; 36 needs a socket."""
 
@@ -42,6 +40,19 @@ def app() -> Flask:
 def test_every_threat_of_the_list_is_in_the_table() -> None:
     assert {row.number for row in ROWS} == LISTED
     assert {row.number for row in RAW} == {30, 35, 36, 39, 78, 84, 87}
+
+
+def test_every_threat_has_a_test_that_is_there() -> None:
+    tests = Path(__file__).parent
+    threats = list(csv.DictReader((tests / "threats.csv").read_text("utf-8").splitlines()))
+    assert [int(threat["number"]) for threat in threats] == list(range(1, 113))
+    for threat in threats:
+        assert threat["tests"], threat["number"]
+        for named in threat["tests"].split():
+            file, _, name = named.partition("::")
+            assert re.search(rf"^def {name}\(", (tests / file).read_text("utf-8"), re.MULTILINE), named
+    by_row = {int(threat["number"]) for threat in threats if "test_hostile.py::test_a_row" in threat["tests"].split()}
+    assert by_row == LISTED
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -286,30 +297,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield found
         assert exchange(found, head(path="/livez"))[0].status == 200
     lines = log.read_text("utf-8").splitlines()
-    assert {json.loads(line)["event"] for line in lines} == {"request"}
-
-
-@contextmanager
-def served(log: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    with (
-        log.open("w") as errors_,
-        subprocess.Popen(
-            [EBILL, "serve", f"--port={found}"], stdout=subprocess.PIPE, stderr=errors_, cwd=log.parent
-        ) as server,
-    ):
-        try:
-            assert server.stdout is not None
-            assert any(b"Ctrl-C ends it." in line for line in server.stdout)
-            yield found
-        finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(30)
-            finally:
-                server.kill()
+    assert {json.loads(line)["event"] for line in lines} == {"started", "request", "stopped"}
 
 
 def exchange(port: int, source: bytes) -> tuple[Answer, bytes]:

@@ -5,24 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Engine, event, text
 
 from ebill.errors import StoreRefused
 from ebill.store import engine
 from ebill.store.engine import Store
 from ebill.store.tables import metadata
+from tests.migrating import REVISIONS, SCRIPTS, tables, upgrade_to, written
 from tests.records import changing, furnish, head
 from tests.stores import Databases
 from tests.writers import Writers, starter, whole
 
 pytestmark = pytest.mark.anywhere
-
-SCRIPTS = ScriptDirectory.from_config(engine._alembic())
-REVISIONS = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -58,43 +54,6 @@ def writers() -> Iterator[Writers]:
     """Processes to kill."""
     with starter() as started:
         yield started
-
-
-def upgrade_to(store: Store, revision: str) -> None:
-    config = engine._alembic()
-    config.attributes["engine"] = store.engine
-    command.upgrade(config, revision)
-
-
-def tables(store: Store) -> set[str]:
-    with store.reading() as connection:
-        return set(inspect(connection).get_table_names())
-
-
-def written(store: Store) -> Any:
-    """Give all of a schema, as the database itself writes it down: tables, keys, checks, indexes, triggers."""
-    with store.reading() as connection:
-        if store.is_sqlite:
-            rows = connection.execute(text("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-            return sorted((kind, name, sorted(sql.replace('"', "").replace(",", " , ").split()))
-                          for kind, name, sql in rows)  # fmt: skip
-        constraints = connection.execute(
-            text(
-                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-                "WHERE connamespace = 'public'::regnamespace"
-            )
-        ).all()
-        indexes = connection.execute(text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'")).all()
-        columns = connection.execute(
-            text(
-                "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default "
-                "FROM information_schema.columns WHERE table_schema = 'public'"
-            )
-        ).all()
-        triggers = connection.execute(
-            text("SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal")
-        ).all()
-        return [sorted(map(tuple, rows)) for rows in (constraints, indexes, columns, triggers)]
 
 
 # What they make
@@ -211,43 +170,7 @@ def test_an_upgrade_waits_for_a_writer_longer_than_a_change_would(
     assert seconds == [(60, 0)]
 
 
-# Upgrades that die
-
-
-def killed_at_each(writers: Writers, url: str, change: str, point: str, step: int) -> tuple[int, list[int]]:
-    """Kill an upgrade before its first operation or statement, a later one, and so on until it gets through.
-
-    Gives how many times, and how many tables there were each time.
-    """
-    counts, at = [], 1
-    store = Store(url)
-    while not store.is_current():
-        writers.start(url, change, **{f"at_{point}": at})
-        writers.done()
-        store.close()
-        counts.append(len(tables(store)))
-        at += step
-    store.close()
-    return at, counts
-
-
-def test_an_upgrade_killed_at_any_point_leaves_the_old_tables_or_the_new(
-    writers: Writers, empty_url: str, full: Store
-) -> None:
-    point, step = ("operation", 5) if full.is_sqlite else ("statement", 7)
-    points, counts = killed_at_each(writers, empty_url, "upgrade", point, step)
-    assert counts == [*[0] * (len(counts) - 1), len(tables(full))]
-    assert points > 50
-
-
-def test_an_upgrade_without_a_transaction_is_seen_to_stop_between(writers: Writers, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.db"
-    writers.start(url, "upgrade in pieces", at_statement=30)
-    writers.done()
-    store = Store(url)
-    count = len(tables(store))
-    store.close()
-    assert 0 < count < len(metadata.tables)
+# Upgrades that die: killed at any statement, see `tests/trust/g18_backup.py`
 
 
 def test_sqlite_takes_back_the_making_of_tables(tmp_path: Path) -> None:

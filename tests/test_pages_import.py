@@ -19,7 +19,7 @@ from ebill.service import imports
 from ebill.service.excerpts import CELL_MOST, COLUMNS_MOST, WHOLE, excerpt
 from ebill.store.engine import Store
 from ebill.web import reading
-from ebill.web.pages import door, importing
+from ebill.web.pages import cookies, door, importing
 from tests.sample import count_of
 from tests.visits import MULTIPART, Visits, text_of, visits
 from tests.world import ACME, MARK, ZENITH
@@ -432,3 +432,24 @@ def test_the_example_is_written_in_the_columns_of_an_export(opened: Visits) -> N
     exported = opened.ask("admin", "GET", "/v1/exports/clients").get_data(as_text=True)
     assert rows[0] == next(csv.reader(StringIO(exported, newline="")))
     assert BytesIO(opened.look("admin", "/import/example.csv").get_data()).read(6) == b"record"
+
+
+def test_a_form_that_is_no_utf_8_is_refused_and_nothing_put_in_the_place_of_its_bytes(opened: Visits) -> None:
+    around = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin", **opened.cookie("producer")}
+    token = cookies.form_token(opened.seal, opened.sessions["producer"])
+    for name in (b"\xff", b"%ff", b"caf%e9"):
+        body = b"form_token=" + token.encode() + b"&client_ids=C1&reason=" + name
+        plain = opened.client.post(
+            "/access-requests", data=body, headers=around, content_type="application/x-www-form-urlencoded"
+        )
+        assert plain.status_code == 400
+        assert "UTF-8" in plain.get_data(as_text=True)
+    around |= opened.cookie("manager")
+    token = cookies.form_token(opened.seal, opened.sessions["manager"])
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % (b"form_token", token.encode()) + part % (b"text", b"record,client_id\xff\n") + b"--b--\r\n"
+    filed = opened.client.post(
+        "/import/trial", data=body, headers=around, content_type="multipart/form-data; boundary=b"
+    )
+    assert filed.status_code == 400
+    assert "UTF-8" in filed.get_data(as_text=True)

@@ -50,6 +50,8 @@ def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
         f"{_count(made.reminders, made.messages)}; {sent.delivered} delivered, {sent.again} to be tried again, "
         f"{sent.given_up} given up{withdrawn}"
     )
+    if os.environ.get("EBILL_LOG"):
+        _log(made, sent)
     for trouble in sent.troubles[:NAMED]:
         click.echo(f"! {trouble}", err=True)
     if len(sent.troubles) > NAMED:
@@ -60,6 +62,15 @@ def remind(context: click.Context, *, as_of: str, dry_run: bool) -> None:
         click.echo("! the time was up; what is left is sent by the next run", err=True)
     if sent.given_up:
         context.exit(1)
+
+
+def _log(made: outbox.Made, sent: outbox.Sent) -> None:
+    """Say the same as a line of the log, where one was asked for."""
+    from ebill.logs import log
+
+    log("reminded", level="warning" if sent.given_up else "info", made=made.reminders, messages=made.messages,
+        incomplete=made.incomplete, delivered=sent.delivered, again=sent.again, given_up=sent.given_up,
+        withdrawn=sent.withdrawn)  # fmt: skip
 
 
 def _tell(store: Store, rules: RuleBook, by: date) -> None:

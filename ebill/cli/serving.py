@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from multiprocessing import Process
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
-from ebill import bookfile, demo, sending, settings, starting
+from ebill import bookfile, demo, logs, sending, settings, starting
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store import engine
@@ -75,6 +77,8 @@ def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo:
     limits = settings.limits()
     settings.proxies()
     settings.public_url()
+    settings.metrics_token()
+    logs.form()
     settings.oidc()
     sending.networks()
     file = bookfile.path()
@@ -93,6 +97,7 @@ def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo:
         backpressure=BACKLOG,
         workers_kill_timeout=LONGEST_END,
         log_level=LogLevels.error,  # it would warn of more threads than cores, most of which wait
+        log_dictconfig=logs.SERVER_LOGGING,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=LARGEST_HEAD),
     )
@@ -100,7 +105,28 @@ def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo:
     welcome = _welcome(f"http://{f'[{host}]' if ':' in host else host}:{port}", f"{file}, {book.version}", samples)
     # A process, not a thread: the server forks its workers, and a lock held just then would stay held in them.
     server.on_startup(Process(target=_say_when_ready, args=(host, port, welcome), daemon=True).start)
-    server.serve()
+    facts: dict[str, Any] = {
+        "address": f"{host}:{port}",
+        "workers": workers,
+        "threads": threads,
+        "rulebook": book.version,
+    }
+    server.on_startup(lambda: logs.log("started", **facts))
+    server.on_shutdown(lambda: logs.log("stopped"))
+    with _counting_together(workers):
+        server.serve()
+
+
+@contextmanager
+def _counting_together(workers: int) -> Iterator[None]:
+    """Give processes that serve together a place to add up what they count."""
+    if workers == 1:
+        os.environ.pop(settings.COUNTS, None)
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="ebill-counts-") as folder:
+        os.environ[settings.COUNTS] = folder
+        yield
 
 
 class Sample(NamedTuple):

@@ -17,11 +17,12 @@ from typing import Any
 import click
 
 from ebill import bookfile, demo, passwords
-from ebill.errors import ClientNotFound, StoreRefused, UserNotFound
+from ebill.errors import ClientNotFound, StoreRefused, StoreUnavailable, UserNotFound
 from ebill.rulebook import RuleBook
 from ebill.service import imports, people, reminders
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
+from ebill.store import backup as copies
 from ebill.store import people as kept
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
@@ -29,6 +30,7 @@ from ebill.store.people import User
 from ebill.store.tables import ENTITLEMENTS, ROLES
 
 OPERATOR = User("command", "The command on this machine", "admin", "", 0, frozenset(), frozenset())
+NOTED_TRIES = 20
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -78,10 +80,42 @@ def upgrade() -> None:
 @db.command()
 @click.argument("file", type=NEW_FILE)
 def backup(file: Path) -> None:
-    """Copy a SQLite store into a new file, whole, while it is being used."""
+    """Copy the store into a new file, whole, while it is being used; PostgreSQL's by its pg_dump."""
     with opened() as store:
-        store.backup(file)
+        copies.back_up(store, file)
+    _note_backup()
     click.echo(f"{file} is a whole copy of the store")
+
+
+def _note_backup() -> None:
+    """Let the audit know, after others that may be writing just then."""
+    for left in reversed(range(NOTED_TRIES)):
+        try:
+            with changing() as write:
+                write.audit(copies.BACKED_UP)
+        except StoreUnavailable:
+            if not left:
+                raise
+        else:
+            return
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def restore(file: Path) -> None:
+    """Make the store from a backup, where there is none yet, once the backup is found to be whole."""
+    last = copies.restore(engine.url(), file)
+    store = Store(engine.url())
+    try:
+        is_current = store.is_current()
+    finally:
+        store.close()
+    click.echo(f"The store is restored; its audit holds: {last.sequence} rows, the last with hash {last.hash.hex()}")
+    if not is_current:
+        click.echo("It is of another release; bring it up to date: ebill db upgrade")
+        return
+    with changing() as write:
+        write.audit(copies.RESTORED, after={"rows": last.sequence})
 
 
 @db.command(name="check")

@@ -43,6 +43,9 @@ ALIKE: Final = [*KIND, "coverage_month"]
 """Columns in which the same comes again and again: Parquet has it once, and so it is read."""
 _ENDS: Final = 1 << 20
 """Bytes at either end of a file by which it is known again."""
+_OPENS: Final = re.compile(rb"\s*{")
+_NULL: Final = re.compile(rb"\n[ \t\r]*n")
+"""Where the first row is null, pyarrow (26.0) reads before the beginning of nothing, and the process ends."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -252,7 +255,7 @@ class Ndjson(Lined):
 
         content = block.content
         schema = self.schema
-        if not _SURROGATE.search(content) and _is_utf8(content):
+        if _OPENS.match(content) and not (_NULL.search(content) or _SURROGATE.search(content)) and _is_utf8(content):
             with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 table = pj.read_json(
                     pa.BufferReader(content),

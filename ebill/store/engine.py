@@ -215,7 +215,7 @@ class Store:
         if not self.is_sqlite:
             raise StoreRefused("Back PostgreSQL up with pg_dump: this copies SQLite stores.")
         try:
-            with _refusing(), _new_file(file) as unfinished:
+            with _refusing(), new_file(file) as unfinished:
                 with self.engine.connect() as source, closing(sqlite3.connect(unfinished)) as target:
                     source.connection.driver_connection.backup(target)  # type: ignore[union-attr]
                 with unfinished.open("rb") as copied:
@@ -224,6 +224,12 @@ class Store:
             raise StoreRefused(f"{file} exists already; a backup overwrites nothing.") from None
         except (OSError, sqlite3.Error) as error:
             raise StoreRefused(f"{file} cannot be made: {error}.") from error
+
+    def refuse_moved(self) -> None:
+        """Raise StoreUnavailable where a SQLite store's file is gone, or another one than was opened."""
+        file: _File | None = self.engine.get_execution_options().get("ebill_file")
+        if file is not None:
+            file.refuse_moved()
 
     def close(self) -> None:
         """Close every connection."""
@@ -242,6 +248,7 @@ class Store:
             if not self._turn.acquire(timeout=LOCK_SECONDS if most is None else most):
                 raise StoreUnavailable
         try:
+            self.refuse_moved()
             with _refusing(), self.engine.connect().execution_options(ebill_writing=True) as connection:
                 transaction = connection.begin()
                 with closing(transaction):
@@ -337,6 +344,7 @@ def _engine(
     }
     engine = create_engine(
         address.set(drivername=DRIVER),
+        hide_parameters=True,
         connect_args={
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             "connect_timeout": patience.CONNECT_SECONDS,
@@ -360,25 +368,51 @@ def _sqlite(address: URL, lock_seconds: int) -> Engine:
         raise StoreRefused(NO_STORE)
     engine = create_engine(
         URL.create("sqlite", database=file),
+        hide_parameters=True,
         connect_args={"timeout": lock_seconds, "check_same_thread": False},
         pool_timeout=STATEMENT_SECONDS,
     )
-    event.listen(engine, "do_connect", _make_private)
+    engine.update_execution_options(ebill_file=(kept := _File(Path(file))))
+    event.listen(engine, "do_connect", kept)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _make_private(_dialect: object, _record: object, arguments: list[Any], _settings: object) -> None:
-    """Make a store's file readable by its owner alone, where there is none yet."""
-    file = Path(arguments[0])
-    if not file.exists():
-        with suppress(OSError), _new_file(file):
-            pass
+class _File:
+    """The file of a store, which stays the one that it was when it was first opened.
+
+    One that is made is readable by its owner alone. Where another file is found in its place, or none, nothing is made
+    and nothing is kept: that would be lost, or be kept beside what was kept before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: tuple[int, int] | None = None
+
+    def __call__(self, *_: object) -> None:
+        """See to the file before it is opened. Raises StoreUnavailable."""
+        if self._opened is None and not self.path.exists():
+            with suppress(OSError), new_file(self.path):
+                pass
+        self.refuse_moved()
+
+    def refuse_moved(self) -> None:
+        """Raise StoreUnavailable where the file is gone, or another one."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            if self._opened is not None:
+                raise StoreUnavailable from None
+            return
+        found = status.st_dev, status.st_ino
+        if self._opened not in (None, found):
+            raise StoreUnavailable
+        self._opened = found
 
 
 @contextmanager
-def _new_file(file: Path) -> Iterator[Path]:
+def new_file(file: Path) -> Iterator[Path]:
     """Give an empty file, readable by its owner alone, to be filled; then make it `file`, unless there is one.
 
     Not the other way round: to close a file that SQLite has open anywhere in the process lets go of SQLite's locks.

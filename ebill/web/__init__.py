@@ -13,7 +13,9 @@
 - `conditions`, `once`, `queries`  If-Match and ETags, Idempotency-Key, what a query may say
 - `answers`     the shapes of their answers
 - `openapi`     the document written from the declarations
-- `docs`        the docs page, the list of problem codes, health
+- `docs`        the docs page, the list of problem codes
+- `health`      whether it lives and can answer, and what it has counted
+- `metrics`     what is counted
 - `pages`       what people look at
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
@@ -33,7 +35,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ebill import bookfile, sending, settings, starting
+from ebill import bookfile, logs, sending, settings, starting
+from ebill.logs import log
 from ebill.render.json import encode
 from ebill.service.invoices import quarter
 from ebill.store import engine
@@ -46,6 +49,7 @@ from ebill.web import (
     deadlines,
     docs,
     feeds,
+    health,
     openapi,
     pages,
     payments,
@@ -56,7 +60,7 @@ from ebill.web import (
     reading,
     reminders,
 )
-from ebill.web.fence import Fence, log
+from ebill.web.fence import Fence
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady
@@ -87,15 +91,16 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     `ebill.db` in the working directory), `EBILL_TRUSTED_HOSTS` (host names, parted by commas; unset: any),
     `EBILL_WEBHOOK_NETWORKS` (where webhooks may be besides the internet, parted by commas), `EBILL_PUBLIC_URL` (the
     address by which others reach the service; unset: as each request came), `EBILL_PROXIES` (how many proxies in a row
-    stand in front; their word on who asks is taken), those of `settings.limits`, and `EBILL_OIDC_…` (see
-    `settings.oidc`).
+    stand in front; their word on who asks is taken), `EBILL_LOG` (how it logs), `EBILL_METRICS_TOKEN` (who may read
+    what it has counted; unset: nobody), those of `settings.limits`, and `EBILL_OIDC_…` (see `settings.oidc`).
     """
     if store is None:
         starting.refuse_unsafe(os.environ)
     sending.networks()
+    logs.form()
     limits, hops = settings.limits(), settings.proxies()
     file = book_file or bookfile.BookFile(bookfile.path())
-    file.told = lambda refusal: log("rule_book_refused", refused=str(refusal))
+    file.told = lambda refusal: log("rule_book_refused", level="warning", refused=str(refusal))
     store = store or Store(engine.url())
     store.make_ready()
     app = Flask(__name__, static_folder=None)
@@ -141,7 +146,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     turns = places.InTurn(inner, limits.running, limits.waiting, limits.streaming)
     fenced = Fence(rates.Rates(turns, limits.token_rate, limits.address_rate))
     app.wsgi_app = ProxyFix(fenced, x_for=hops, x_proto=hops, x_host=0) if hops else fenced  # type: ignore[method-assign]
-    docs.register(app, file, store, _document())
+    docs.register(app, _document())
+    health.register(app, file, store)
     pages.register(app, signed, _provider())
     refuse_undeclared(app)
     return app
@@ -164,7 +170,7 @@ def _document() -> dict[str, Any]:
 def refuse_undeclared(app: Flask) -> None:
     """Raise RuntimeError for an address that says by no Route, no Page and no list of open ones whom it answers."""
     declared = {(route.rule, route.method) for route in ROUTES} | {(page.rule, page.method) for page in pages.PAGES}
-    declared |= {(rule, "GET") for rule in docs.OPEN | pages.OPEN}
+    declared |= {(rule, "GET") for rule in docs.OPEN | health.OPEN | health.BY_TOKEN | pages.OPEN}
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             if (rule.rule, method) not in declared:

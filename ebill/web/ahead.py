@@ -16,7 +16,7 @@ from flask import request
 
 from ebill.service.forms import ID
 from ebill.web import reading
-from ebill.web.fence import Application, Environ
+from ebill.web.fence import ROUTE, Application, Environ
 from ebill.web.routes import Route
 
 HOSTS_MOST: Final = 100
@@ -39,9 +39,10 @@ Answer = Callable[..., Plain]
 
 
 class Door(NamedTuple):
-    """A method, the paths it is for, and what answers them."""
+    """A method, the paths it is for (`rule`: as they are declared), and what answers them."""
 
     method: str
+    rule: str
     path: re.Pattern[str]
     answer: Answer
 
@@ -49,7 +50,7 @@ class Door(NamedTuple):
 def door(route: Route, answer: Answer) -> Door:
     """Make the door of a route, whose path has nothing but ids in it."""
     path = re.sub(r"{(\w+)}", rf"(?P<\1>{ID.pattern})", route.path)
-    return Door(route.method, re.compile(path, re.ASCII), answer)
+    return Door(route.method, route.rule, re.compile(path, re.ASCII), answer)
 
 
 class Hosts:
@@ -60,6 +61,7 @@ class Hosts:
 
     def __call__(self) -> None:
         """Let a request in, or raise as `reading.refuse_ambiguous`."""
+        request.environ[ROUTE] = request.url_rule and request.url_rule.rule
         reading.refuse_ambiguous()
         if len(self.known) < HOSTS_MOST:
             self.known.add(request.environ.get("HTTP_HOST", ""))
@@ -81,6 +83,7 @@ class Ahead:
             return self.inner(environ, start_response)
         if environ.get("HTTP_HOST", "") not in self.hosts.known or (method != "GET" and not _rewound(environ)):
             return self.inner(environ, start_response)
+        environ[ROUTE] = door.rule
         try:
             answer = door.answer(environ, **named.groupdict())
         except Exception as raised:  # noqa: BLE001  # it is not swallowed but raised again, where it can be told

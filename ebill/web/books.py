@@ -14,6 +14,7 @@ from typing import Final
 
 from ebill.bookfile import BookFile
 from ebill.errors import StoreUnavailable
+from ebill.logs import log
 from ebill.rulebook import RuleBook
 from ebill.service import books
 from ebill.store.audit import By
@@ -41,6 +42,7 @@ class Books:
         return book
 
     def _loaded(self, book: RuleBook) -> None:
+        log("rule_book_loaded", version=book.version)
         self._waiting.append(book)
         threading.Thread(target=self._keep_soon, name=THREAD, daemon=True).start()
 

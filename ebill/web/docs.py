@@ -1,4 +1,4 @@
-"""What is not the API itself: its document and docs page, the list of problem codes, and health."""
+"""What is not the API itself: its document and docs page, and the list of problem codes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from flask import Flask, Response, send_from_directory
 from werkzeug.exceptions import NotFound
 
 from ebill import errors
-from ebill.bookfile import BookFile
-from ebill.errors import StoreUnavailable
 from ebill.render.json import encode
-from ebill.service import versions
-from ebill.store.engine import Store
+from ebill.web.fence import HEADERS
 from ebill.web.problems import HTTP_CODES, status_of
 
 SWAGGER: Final = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -30,11 +27,11 @@ DOCS_POLICY: Final = (
 )
 """Swagger UI sets styles on its elements; scripts come from files of ours alone."""
 
-OPEN: Final = frozenset({"/openapi.json", "/docs", "/docs/<name>", "/problems", "/livez", "/readyz"})
+OPEN: Final = frozenset({"/openapi.json", "/docs", "/docs/<name>", "/problems"})
 """The addresses that answer anybody without a Route to say so: no client data is behind them."""
 
 
-def register(app: Flask, file: BookFile, store: Store, document: dict[str, Any]) -> None:
+def register(app: Flask, document: dict[str, Any]) -> None:
     """Add these addresses to an application."""
     written = encode(document)
     page = _docs()
@@ -56,23 +53,7 @@ def register(app: Flask, file: BookFile, store: Store, document: dict[str, Any])
 
     @app.get("/problems")
     def problem_codes() -> Response:
-        return _html(codes, "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'")
-
-    @app.get("/livez")
-    def livez() -> Response:
-        return Response(b'{"status":"alive"}', content_type="application/json")
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        if not store.is_current():
-            raise StoreUnavailable
-        book, refused = file.book, file.refused  # in this order: the book looks at its file
-        body = {
-            "status": "ready",
-            "rulebook": versions(book),
-            "refused": {"faults": len(refused.book_faults)} if refused else None,
-        }
-        return Response(encode(body), content_type="application/json")
+        return _html(codes, dict(HEADERS)["Content-Security-Policy"])
 
 
 def _html(page: str, policy: str) -> Response:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import secrets
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from ebill.render.json import encode
+from ebill import logs
 from ebill.store import patience
+from ebill.web import metrics
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 HEADERS: Final = (
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"),
     ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -36,9 +32,12 @@ SIGNED_HEADERS: Final = (*HEADERS[:-1], ("Cache-Control", "private, no-store"), 
 REQUEST_ID: Final = "ebill.request_id"
 SIGNED: Final = "ebill.signed"
 """Set in the environment by a route that asks who is there; to the user's id, once that is known."""
-_PATH_SHOWN: Final = 200
-_SECRET: Final = re.compile(r"(?<=/feeds/)(?![0-9a-f]{16}$).+|eb[fp]_\w+", re.IGNORECASE | re.ASCII | re.DOTALL)
-"""What of a path is no business of a log: whatever stands where a feed's secret may, and what looks like one."""
+ROUTE: Final = "ebill.route"
+"""Set in the environment to the address as it is declared, once that is known: the address itself may hold secrets."""
+CODE: Final = "ebill.code"
+"""Set in the environment to the code of a refusal."""
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
+_BUSY: Final = frozenset({429, 503})
 
 
 class Fence:
@@ -51,34 +50,91 @@ class Fence:
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer a request."""
         request_id = environ[REQUEST_ID] = f"{self._worker}{next(self._count):08x}"
-        began = time.perf_counter()
+        answer = _Answer(environ, request_id)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            own = _NAMES.intersection([name for name, _ in headers])
-            signed = environ.get(SIGNED)
-            ours = HEADERS if signed is None else SIGNED_HEADERS
+            names = [name for name, _ in headers]
+            answer.status = int(status[:3])
+            if "Content-Length" in names:
+                answer.size = int(headers[names.index("Content-Length")][1])
+            elif environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304):
+                answer.size = 0
+            own = _NAMES.intersection(names)
+            ours = HEADERS if environ.get(SIGNED) is None else SIGNED_HEADERS
             headers += [each for each in ours if each[0] not in own] if own else ours
             headers.append(("X-Request-Id", request_id))
-            log(
-                "request",
-                method=environ["REQUEST_METHOD"][:16],
-                path=_SECRET.sub("...", environ.get("PATH_INFO", ""))[:_PATH_SHOWN],
-                status=int(status[:3]),
-                ms=round((time.perf_counter() - began) * 1000, 2),
-                request_id=request_id,
-                **({"user": signed} if signed else {}),
-            )
             return start_response(status, headers, exc_info)
 
         with patience.bounded():
-            return self.inner(environ, start)
+            try:
+                body = self.inner(environ, start)
+            except BaseException:
+                answer.end()
+                raise
+        if answer.size is None:
+            return _Streamed(body, answer)
+        answer.end()
+        return body
 
 
-def log(event: str, error: BaseException | None = None, **facts: Any) -> None:
-    """Write a line of JSON in ASCII to standard error; whatever somebody sent is escaped by being that."""
-    line: dict[str, Any] = {"event": event, "at": datetime.now(UTC), **facts}
-    if error is not None:
-        line["error"] = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
-    text = encode(line).decode()
-    ascii_ = text if text.isascii() else json.dumps(json.loads(text))
-    sys.stderr.write(ascii_.replace("\x7f", r"\u007f") + "\n")
+class _Answer:
+    """An answer under way, which is counted and logged when it ends. `size` is None until it is known."""
+
+    __slots__ = ("_began", "_environ", "_is_over", "_request_id", "size", "status")
+
+    def __init__(self, environ: Environ, request_id: str) -> None:
+        self._environ, self._request_id, self._began = environ, request_id, time.perf_counter()
+        self.status, self._is_over = 500, False
+        self.size: int | None = None
+        metrics.IN_PROGRESS.inc()
+
+    def end(self) -> None:
+        """Say that it is over; to say so again is nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        metrics.IN_PROGRESS.dec()
+        environ, status, seconds = self._environ, self.status, time.perf_counter() - self._began
+        method = environ["REQUEST_METHOD"]
+        method = method if method in _METHODS else "other"
+        route, code, user = environ.get(ROUTE) or "none", environ.get(CODE), environ.get(SIGNED)
+        metrics.count(method, route, str(status), seconds, code)
+        facts: dict[str, Any] = {"request_id": self._request_id, "method": method, "route": route, "status": status,
+                 "ms": round(seconds * 1000, 2), "bytes": self.size or 0}  # fmt: skip
+        level = "info"
+        if code is not None:
+            facts["code"] = code
+        if user:
+            facts["user"] = user
+        if facts["ms"] >= logs.SLOW_MS:
+            facts["slow"], level = True, "warning"
+        if status in _BUSY:
+            level = "warning"
+        elif status >= 500:
+            level = "error"
+        logs.write(level, "request", facts)
+
+
+class _Streamed:
+    """A body that is given piece by piece, and counted as it goes."""
+
+    def __init__(self, body: Iterable[bytes], answer: _Answer) -> None:
+        self._body, self._answer = body, answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent = 0
+        try:
+            for block in self._body:
+                sent += len(block)
+                yield block
+        finally:
+            self._answer.size = sent
+            self._answer.end()
+
+    def close(self) -> None:
+        """Let go of what the body holds."""
+        try:
+            if close := getattr(self._body, "close", None):
+                close()
+        finally:
+            self._answer.end()

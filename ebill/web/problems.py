@@ -9,8 +9,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ebill import errors
+from ebill.logs import log
 from ebill.render.json import encode
-from ebill.web.fence import REQUEST_ID, log
+from ebill.web import metrics
+from ebill.web.fence import CODE, REQUEST_ID
 
 STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Refusal: 422,
@@ -44,6 +46,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.UnsupportedMediaType: 415,
     errors.PreconditionMissing: 428,
     errors.StoreUnavailable: 503,
+    errors.NotReady: 503,
     errors.TooBusy: 503,
     errors.BatchesBusy: 503,
     errors.Overloaded: 503,
@@ -93,6 +96,7 @@ def refuse(refusal: errors.Refusal) -> Response:
 
 def problem(status: int, code: str, detail: str, **facts: Any) -> Response:
     """Make a problem answer."""
+    request.environ[CODE] = code
     body = written(status, code, detail, request.environ.get(REQUEST_ID, ""), **facts)
     return Response(body, status, content_type="application/problem+json")
 
@@ -137,5 +141,6 @@ def http(error: HTTPException) -> Response:
 
 def unexpected(error: Exception) -> Response:
     """Answer with what nobody foresaw, and write it down."""
-    log("unexpected", error, request_id=request.environ.get(REQUEST_ID))
+    metrics.UNEXPECTED.inc()
+    log("unexpected", error, level="error", request_id=request.environ.get(REQUEST_ID))
     return problem(500, "internal_error", "Something went wrong here; the request id tells us what.")

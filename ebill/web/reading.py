@@ -97,6 +97,18 @@ def ndjson_body(environ: Environ) -> IO[bytes]:
     return file
 
 
+def form_body(environ: Environ, largest: int, fields: int) -> list[tuple[str, str]]:
+    """Give the fields of a form as browsers send one without files; refuses as `json_body`, and what is no UTF-8.
+
+    Werkzeug would put other signs in the place of such bytes, and the form would say what nobody wrote.
+    """
+    source = b"".join(_blocks(environ, largest, "application/x-www-form-urlencoded"))
+    try:
+        return parse_qsl(source.decode(), keep_blank_values=True, errors="strict", max_num_fields=fields)
+    except ValueError:
+        raise BadRequest(f"A form must be UTF-8, and have at most {fields} fields.") from None
+
+
 def refuse_unmeasured(environ: Environ, taken: str) -> None:
     """Refuse a file in chunks, or one that is packed. Raises BadRequest, UnsupportedMediaType."""
     _refuse_packed(environ, taken)

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -59,9 +59,11 @@ def crashed(run: Run) -> str:
     """Stop PostgreSQL as a crash would, and kill a process of its own, while writers write."""
     acknowledged: list[int] = []
     slowest = 0.0
-    with running() as server, closing(Databases(server.address)) as databases, starter() as writers:
+    with ExitStack() as stack:
+        server, writers = stack.enter_context(running()), stack.enter_context(starter())
+        databases = stack.enter_context(closing(Databases(server.address)))
         url = databases.make()
-        store = Store(url)
+        store = stack.enter_context(closing(Store(url)))
         store.upgrade()
         furnished(url)
         for at in range(run.pick(1, 20)):
@@ -79,7 +81,6 @@ def crashed(run: Run) -> str:
             acknowledged += writers.kill()
             found = wrong(url, acknowledged)
             require(not found, f"after crash {at + 1}: {found}")
-        store.close()
     return f"0 of {len(acknowledged):,} acknowledged changes lost in {2 * run.pick(1, 20)} crashes of PostgreSQL"
 
 

@@ -16,8 +16,7 @@ from ebill.store import audit, engine
 from ebill.store.engine import Store
 from ebill.store.tables import audit as audit_rows
 from ebill.web import ROUTES, pages
-from tests import test_access_matrix as of_routes
-from tests import test_pages_access as of_pages
+from tests import matrices
 from tests.disk import OK, Disk, under_sqlite
 from tests.trust.goals import Goal, Run, require
 from tests.visits import Visits, begin_sessions
@@ -49,7 +48,7 @@ FIRST: dict[str, tuple[Any, ...]] = {
     "DELETE /v1/users/{user_id}/reminder-targets": (
         "PUT",
         "/v1/users/pat-producer/reminder-targets",
-        of_routes.BODIES["PUT /v1/users/{user_id}/reminder-targets"],
+        matrices.BODIES["PUT /v1/users/{user_id}/reminder-targets"],
     ),
     "DELETE /v1/users/{user_id}/grants/{client_id}": ("PUT", f"/v1/users/gus-ungranted/grants/{ACME}"),
     "POST /admin/users/{user_id}/grants": ("DELETE", f"/v1/users/pat-producer/grants/{ACME}"),
@@ -76,7 +75,7 @@ class Failing:
 class Kind(NamedTuple):
     """A kind of change: its row in a matrix, who makes it, how it is asked for, and of what."""
 
-    row: dict[str, str]
+    row: matrices.Row
     actor: str
     ask: Callable[..., Any]
     of: str
@@ -85,26 +84,26 @@ class Kind(NamedTuple):
 def kinds() -> Iterator[Kind]:
     """Give every kind of change that a matrix allows somebody to make."""
     writes = {f"{route.method} {route.path}" for route in ROUTES if route.writes and not route.only_tried}
-    for row in of_routes.ROWS:
+    for row in matrices.API:
         if row["request"] in writes and row["how"] != "dry run":
-            found = _allowed(row, of_routes.statuses, of_routes.ask, range(200, 300))
+            found = _allowed(row, matrices.statuses, matrices.ask, range(200, 300))
             require(found, f"nobody makes {row['request']} {row['how']}")
             if found:
                 yield found
-    for row in of_pages.ROWS:
+    for row in matrices.PAGES:
         page = next(page for page in pages.PAGES if f"{page.method} {page.path}" == row["request"])
         if page.method == "POST" and page.endpoint.removeprefix("page ") not in {*SAME_AS_ROUTES, "try_file"}:
-            found = _allowed(row, of_pages.statuses, of_pages.ask, SERVED)
+            found = _allowed(row, matrices.statuses, matrices.ask_page, SERVED)
             require(found, f"nobody makes {row['request']} {row['how']}")
             if found:
                 yield found
 
 
 def _allowed(
-    row: dict[str, str], statuses: Callable[[str], dict[str, int]], ask: Callable[..., Any], served: range
+    row: matrices.Row, statuses: Callable[[str], dict[str, int]], ask: Callable[..., Any], served: range
 ) -> Kind | None:
     for actor in ACTORS:
-        for of in of_routes.OBJECTS:
+        for of in matrices.OBJECTS:
             if statuses(row[actor]).get(of) in served:
                 return Kind(row, actor, ask, of)
     return None
@@ -215,7 +214,7 @@ def _fill_up(run: Run, model: Path, people: tuple[World, dict[str, str]]) -> Non
         opened.store.close()
         row = {"request": "POST /v1/clients/{client_id}/rules", "how": ""}
         headers = [{"Idempotency-Key": f"key {number}"} for number in range(500)]
-        path, body = f"/v1/clients/{ACME}/rules", of_routes.BODIES[row["request"]]
+        path, body = f"/v1/clients/{ACME}/rules", matrices.BODIES[row["request"]]
         made, status = 0, 201
         while status == 201:
             require(made < len(headers), "it never was full")

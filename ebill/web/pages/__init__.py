@@ -35,6 +35,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from ebill import access
 from ebill.errors import Refusal
 from ebill.web import problems
+from ebill.web.fence import CODE
 from ebill.web.pages import (
     access_requests,
     admin,
@@ -144,6 +145,7 @@ def _is_page() -> bool:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
+    request.environ[CODE] = problems.HTTP_CODES.get(status, "bad_request" if status < 500 else "internal_error")
     sentence = {
         404: "There is no page at this address. It may have been written wrongly, or be an old one.",
         405: "A page was asked for in a way that it does not answer.",

@@ -49,7 +49,7 @@ from ebill.store import audit, patience, people
 from ebill.store.audit import By
 from ebill.store.people import User
 from ebill.web import reading
-from ebill.web.fence import REQUEST_ID, SIGNED
+from ebill.web.fence import CODE, REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
 from ebill.web.pages.packed import may_pack, pack
 from ebill.web.pages.page import Again, File, Later, Look, Moved, Open, Page, Ready, Send, Shown, Upload
@@ -83,6 +83,8 @@ LARGEST_HELD: Final = 1_500_000
 FILE_FIELDS_MOST: Final = 10
 KEPT_IN_MEMORY: Final = 500_000
 """Bytes of a file beyond which it is put on disk while it is looked at."""
+REPLACED: Final = "\ufffd"
+"""What Werkzeug puts in the place of bytes in a field that are no text; nobody writes it on purpose."""
 MULTIPART: Final = "multipart/form-data"
 SIGN_IN: Final = "/sign-in"
 START: Final = "/home"
@@ -277,12 +279,7 @@ def sent() -> dict[str, str]:
     """Give the form of this request: each field once, and none that is blank. Raises as `reading.json_body`."""
     if request.mimetype != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("application/x-www-form-urlencoded")
-    request.max_content_length, request.max_form_parts = LARGEST_FORM, FIELDS_MOST
-    try:
-        form: MultiDict[str, str] = request.form
-    except RequestEntityTooLarge:
-        raise TooLarge(LARGEST_FORM) from None
-    return _once(form)
+    return _once(MultiDict(reading.form_body(request.environ, LARGEST_FORM, FIELDS_MOST)))
 
 
 def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Upload | None]:
@@ -307,6 +304,8 @@ def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Uploa
         raise TooLarge(reading.LARGEST_FILE if (request.content_length or 0) > most else LARGEST_HELD) from None
     except ValueError:
         raise BadRequest("The form cannot be read: it ends too early, or is no form.") from None
+    if any(REPLACED in text for field_ in fields.items(multi=True) for text in field_):
+        raise BadRequest("The form must be UTF-8.")
     form, brought = _once(fields), _once(files)
     reading.refuse_unknown(brought, (field,))
     if field not in brought:
@@ -377,6 +376,7 @@ def refusing(view: View) -> View:
 
 def refused(refusal: Refusal) -> Response:
     """Show a refusal."""
+    request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))

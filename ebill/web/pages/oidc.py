@@ -11,17 +11,18 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
 from ebill.errors import NotIdentified
+from ebill.logs import log
 from ebill.service import sessions
 from ebill.settings import CALLBACK
 from ebill.store.audit import By
-from ebill.web import reading
-from ebill.web.fence import REQUEST_ID, log
+from ebill.web import metrics, reading
+from ebill.web.fence import CODE, REQUEST_ID
 from ebill.web.pages import cookies, door
 from ebill.web.pages.page import Moved, Page, Shown
 from ebill.web.problems import status_of
@@ -92,7 +93,10 @@ def _provider(at: Door) -> Provider:
 
 
 def _refused(refusal: NotIdentified) -> Response:
-    log("not_identified", why=refusal.why, address=request.remote_addr, request_id=request.environ.get(REQUEST_ID))
+    metrics.SIGN_IN_FAILURES.labels("identity provider").inc()
+    request.environ[CODE] = refusal.code
+    request_id = request.environ.get(REQUEST_ID)
+    log("not_identified", level="warning", why=refusal.why, address=request.remote_addr, request_id=request_id)
     values = {"sentence": str(refusal), "request_id": request.environ.get(REQUEST_ID, "")}
     return door.respond(Shown("not_identified.html", values, status_of(NotIdentified)))
 

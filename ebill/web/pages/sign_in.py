@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, request
 
 from ebill import passwords
 from ebill.errors import Fault, InvalidInput, NotSignedIn, Refusal, TooManyTries
+from ebill.logs import log
 from ebill.service import forms, sessions
 from ebill.store.audit import By
 from ebill.store.engine import Writing
 from ebill.store.people import User
-from ebill.web.fence import REQUEST_ID, log
+from ebill.web import metrics
+from ebill.web.fence import CODE, REQUEST_ID
 from ebill.web.pages import cookies, door
 from ebill.web.pages.page import Moved, Page, Send, Shown
 from ebill.web.problems import status_of
@@ -126,7 +128,10 @@ def _begun(at: Door, user_id: str, begin: Callable[[Writing], str | None]) -> st
 
 
 def _refused(refusal: Refusal, form: Shown) -> Response:
-    log("sign_in_refused", code=refusal.code, address=request.remote_addr, request_id=request.environ.get(REQUEST_ID))
+    metrics.SIGN_IN_FAILURES.labels("password").inc()
+    request.environ[CODE] = refusal.code
+    request_id = request.environ.get(REQUEST_ID)
+    log("sign_in_refused", level="warning", code=refusal.code, address=request.remote_addr, request_id=request_id)
     answer = door.respond(form)
     if isinstance(refusal, TooManyTries):
         answer.headers["Retry-After"] = str(refusal.seconds)

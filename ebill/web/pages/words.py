@@ -130,6 +130,8 @@ DONE: Final[Mapping[str, str]] = {
     "webhook_gone": "Found a webhook gone",
     "load_rule_book": "Loaded a rule book",
     "make_key": "Made a key",
+    "back_up": "Backed up the store",
+    "restore_backup": "Restored a backup",
 }
 """What stands in the audit; of what is not here, the code is shown."""
 ROLES: Final[Mapping[str, str]] = {
