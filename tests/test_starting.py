@@ -69,7 +69,7 @@ def test_a_setting_that_there_is_not_is_told_the_nearest_and_all_at_once() -> No
 
 def test_the_table_has_the_settings_that_are_read_and_told_and_no_others() -> None:
     sources = "\n".join(file.read_text("utf-8") for file in (ROOT / "ebill").rglob("*.py"))
-    read = set(re.findall(r'environ\.get\("(EBILL_\w+)"', sources))
+    read = set(re.findall(r'(?:environ\.get|_number)\("(EBILL_\w+)"', sources))
     read |= {f"EBILL_OIDC_{name}" for name in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "NAME")}
     read |= set(re.findall(r"EBILL_(?:LOG|METRICS_TOKEN(?:_FILE)?)\b", sources))
     assert read == set(SETTINGS)
