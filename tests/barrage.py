@@ -82,7 +82,9 @@ UNSEEN: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Forms that a page shows only on the way to them."""
 NAMES_EVERYWHERE: Final = frozenset(name for name, _ in HEADERS)
-_EVENT: Final = re.compile(r'{"event": ?"request"')
+_EVENT: Final = re.compile(
+    r'{"at":"[^"]+","level":"(info|warning)","event":"(request|sign_in_refused|not_identified|started|stopped)"'
+)
 
 
 @dataclass(frozen=True)
@@ -370,6 +372,10 @@ class Log:
         if not _EVENT.match(text) or not text.isascii() or "Traceback" in text:
             self.wrong = f"logged: {text[:3_000]}"
         return len(text)
+
+    def isatty(self) -> bool:
+        """Be no terminal: what a program reads is what is looked at."""
+        return False
 
     def flush(self) -> None:
         """There is nothing to flush."""
