@@ -20,6 +20,8 @@ def serving(file: Path, **more: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(Path(sys.prefix) / "bin" / "ebill"), "serve", f"--port={port}"]
+    if file.exists():
+        file.chmod(0o600)  # it is refused where others may read it
     environment = {**ENVIRONMENT, "EBILL_DATABASE_URL": f"sqlite:///{file}", **more}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=file.parent, env=environment
@@ -27,6 +29,7 @@ def serving(file: Path, **more: str) -> Iterator[str]:
         try:
             assert server.stdout is not None
             list(takewhile(lambda line: line != "Ctrl-C ends it.\n", server.stdout))
+            assert server.poll() is None, f"it ended with {server.returncode}"
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

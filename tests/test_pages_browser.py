@@ -7,14 +7,10 @@ does whatever the browser complains of.
 import os
 import re
 import secrets
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +26,7 @@ from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
 from ebill.store.people import User
-from tests.shell import ENVIRONMENT
+from tests.browsing import serving
 from tests.world import book_file
 
 CHROMIUM = "/usr/bin/chromium"
@@ -124,20 +120,8 @@ def served(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     file = folder / "ebill.db"
     file.write_bytes(Path(ready.removeprefix("sqlite:///")).read_bytes())
     sessions = _fill(Store(f"sqlite:///{file}"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(Path(sys.prefix) / "bin" / "ebill"), "serve", f"--port={port}"]
-    environment = {**ENVIRONMENT, "EBILL_DATABASE_URL": f"sqlite:///{file}"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder, env=environment
-    ) as server:
-        try:
-            assert server.stdout is not None
-            list(takewhile(lambda line: line != "Ctrl-C ends it.\n", server.stdout))
-            yield Served(f"http://127.0.0.1:{port}", sessions, file)
-        finally:
-            server.terminate()
+    with serving(file) as url:
+        yield Served(url, sessions, file)
 
 
 def _fill(store: Store) -> dict[str, str]:
