@@ -183,8 +183,10 @@ def visit(chromium: Browser, served: Served, width: int, **how: Any) -> Iterator
 
 
 def _is_complaint(said: str) -> bool:
-    """Tell whether a line of the console is more than that a page was refused, which pages are here on purpose."""
-    return not said.startswith("Failed to load resource: the server responded with a status of 4")
+    """Tell whether a line of the console is more than that a page was refused, or a browser told to forget."""
+    return not said.startswith(
+        ("Failed to load resource: the server responded with a status of 4", "Clear-Site-Data header on")
+    )
 
 
 def sign_in(page: Page) -> None:

@@ -108,7 +108,7 @@ def serve(host: str, port: int, workers: int, threads: int | None, *, with_demo:
     facts: dict[str, Any] = {
         "address": f"{host}:{port}",
         "workers": workers,
-        "threads": threads,
+        "running": limits.running,
         "rulebook": book.version,
     }
     server.on_startup(lambda: logs.log("started", **facts))

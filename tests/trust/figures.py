@@ -16,8 +16,13 @@ END: Final = "<!-- end of figures -->\n"
 
 
 def keep(goal: Goal, size: Size, seen: dict[str, str], faults: dict[str, str | None], day: date) -> None:
-    """Keep what was seen of a goal: its figure in each place, and how each planted fault made it fall."""
+    """Keep what was seen of a goal: its figure in each place, and how each planted fault made it fall.
+
+    What was seen at the long size stays until it is seen so again.
+    """
     kept = _kept()
+    if size == "quick" and kept.get(goal.id, {}).get("size") == "long":
+        return
     kept[goal.id] = {"seen": day.isoformat(), "size": size, "figures": seen, "faults": faults}
     KEPT.write_text(json.dumps(dict(sorted(kept.items(), key=_order)), indent=2, ensure_ascii=False) + "\n")
 
@@ -36,9 +41,10 @@ def table(goals: list[Goal]) -> list[str]:
     for goal in goals:
         seen = kept.get(goal.id, {"figures": {}, "faults": {}, "size": "", "seen": "not yet"})
         figures = "; ".join(f"{place}: {text}" if place else text for place, text in seen["figures"].items())
+        caught = seen["faults"]
         faults = ", ".join(
-            name if seen["faults"].get(name) else f"**not caught: {name}**" for name in goal.faults
-        )  # fmt: skip
+            name if not caught or caught.get(name) else f"**not caught: {name}**" for name in goal.faults
+        )
         when = f"{seen['seen']}, {seen['size']}" if seen["size"] else seen["seen"]
         cells = (f"{goal.id} {goal.name}", goal.rule, (figures + (f" **{goal.short}**" if goal.short else "")), faults)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} | {when} |")
