@@ -58,5 +58,5 @@ def caught(goal: Goal, plant: Plant, databases: Databases | None) -> str | None:
         try:
             goal.show(run)
         except (Fell, AssertionError) as fell:
-            return str(fell)[:MOST] or type(fell).__name__
+            return str(fell).replace(f"{run.folder}/", "")[:MOST] or type(fell).__name__
     return None
