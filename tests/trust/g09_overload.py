@@ -41,22 +41,27 @@ async def _seen(run: Run, port: int) -> str:
     capacity = await closed_loop(target, CALLERS, run.pick(2.0, 10.0), _request)
     usual = quantile(0.99, await open_loop(target, capacity * LIGHT, seconds, _request))
     told, goodput = [], dict[float, float]()
+    # Among other tests no time means much: there it must only be bounded, and be turned away what is too much.
+    most, least = run.pick((10.0, 0.2), (1.0, 0.7))
     for times, span in run.pick([(1, 3.0), (4, 3.0)], [(1, seconds), (2, seconds), (4, seconds), (10, 60.0)]):
         run.say(f"{times} times what it can do")
         good, shed = await _phase(target, capacity * times, span)
         slowest, turned = quantile(0.99, good), quantile(0.5, shed)
         goodput[times] = len(good) / span
-        require(slowest <= 1 or times > 4, f"at {times}x, 1 of 100 accepted took {slowest:.2f} s or more")
-        require(turned <= 0.1, f"at {times}x, half of those turned away waited {turned:.2f} s or more for it")
+        require(slowest <= most or times > 4, f"at {times}x, 1 of 100 accepted took {slowest:.2f} s or more")
+        require(turned <= most / 10, f"at {times}x, half of those turned away waited {turned:.2f} s or more for it")
+        require(shed or times < 4, f"at {times}x, nobody was turned away")
         shown = f"{len(shed)} shed, p50 {turned * 1000:.0f} ms"
         told.append(f"{times}x: {goodput[times]:.0f}/s, p99 {slowest:.2f} s, {shown}")
-    require(goodput[4] >= 0.7 * goodput[1], f"at 4x only {goodput[4] / goodput[1]:.0%} of the answers at 1x came")
+    share = goodput[4] / goodput[1]
+    require(share >= least, f"at 4x only {share:.0%} of the answers at 1x came")
     after = 0.0
     for _ in range(5):
         after = quantile(0.99, await open_loop(target, capacity * LIGHT, 1.0, _request))
         if after <= max(2 * usual, NOISE):
             break
-    require(after <= max(2 * usual, NOISE), f"5 s after, p99 is {after:.2f} s; before, it was {usual:.2f} s")
+    is_well = after <= max(2 * usual, NOISE) or run.size == "quick"
+    require(is_well, f"5 s after, p99 is {after:.2f} s; before, it was {usual:.2f} s")
     return f"{'; '.join(told)}; 0 refused connections; p99 before {usual * 1000:.0f} ms, after {after * 1000:.0f} ms"
 
 
