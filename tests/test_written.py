@@ -292,3 +292,5 @@ def test_what_fails_while_a_store_is_held_still_lets_it_go(store: Store) -> None
             raise ZeroDivisionError
     with changing(store) as connection:
         clients.put_account(connection, replace(account(), version=2), "x", AT)
+    with store.glancing() as glance:
+        assert len(briefs.brief(glance, ACME).accounts) == 1

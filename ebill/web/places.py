@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ebill import errors
-from ebill.web import problems
+from ebill.web import metrics, problems
 from ebill.web.fence import REQUEST_ID, Application, Environ
 
 LONGEST_WAIT: Final = 0.5
@@ -152,6 +152,7 @@ def _close(found: Any) -> None:
 
 
 def _turned_away(environ: Environ, start_response: Any) -> list[bytes]:
+    metrics.SHED.inc()
     refusal = errors.Overloaded()
     headers = [("Retry-After", str(AGAIN))]
     if "text/html" in environ.get("HTTP_ACCEPT", ""):
