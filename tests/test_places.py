@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ebill.web import places
+from ebill.web import metrics, places
+from ebill.web.fence import CODE
 from ebill.web.places import InTurn, Places, Streamed
 
 Told = tuple[str, dict[str, str], bytes]
@@ -209,3 +210,16 @@ def test_a_place_is_given_back_with_the_last_piece() -> None:
     turns = InTurn(short, 1, 0, 1)
     assert [asked(turns)[2] for _ in range(3)] == [b"ab"] * 3
     assert turns.streaming._free == 1
+
+
+def test_who_is_turned_away_is_counted_and_told_in_the_log(held: Held) -> None:
+    turns = InTurn(held, 1, 0, 1)
+    crowd = Crowd(turns, 1)
+    held.begun.acquire()
+    before = metrics.SHED._value.get()
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/states"}
+    turns(environ, lambda *_: None)
+    held.let_go.set()
+    assert crowd.end() == ["200"]
+    assert metrics.SHED._value.get() == before + 1
+    assert environ[CODE] == "overloaded"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ebill import errors
 from ebill.web import metrics, problems
-from ebill.web.fence import REQUEST_ID, Application, Environ
+from ebill.web.fence import CODE, REQUEST_ID, Application, Environ
 
 LONGEST_WAIT: Final = 0.5
 """Seconds that a request waits for its turn."""
@@ -154,6 +154,7 @@ def _close(found: Any) -> None:
 def _turned_away(environ: Environ, start_response: Any) -> list[bytes]:
     metrics.SHED.inc()
     refusal = errors.Overloaded()
+    environ[CODE] = refusal.code
     headers = [("Retry-After", str(AGAIN))]
     if "text/html" in environ.get("HTTP_ACCEPT", ""):
         body = _PAGE % str(refusal).encode()

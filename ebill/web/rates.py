@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ebill import errors
 from ebill.web import problems
-from ebill.web.fence import REQUEST_ID, Application, Environ
+from ebill.web.fence import CODE, REQUEST_ID, Application, Environ
 
 WINDOW: Final = 60
 """Seconds."""
@@ -88,6 +88,7 @@ class Rates:
 
     def _refuse(self, environ: Environ, start_response: Any, kind: str, left: int) -> list[bytes]:
         refusal = errors.AskedTooOften(left)
+        environ[CODE] = refusal.code
         body = problems.written(429, refusal.code, str(refusal), environ.get(REQUEST_ID, ""))
         headers = [
             ("Content-Type", "application/problem+json"),
