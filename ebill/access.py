@@ -121,7 +121,12 @@ def enter(connection: Connection | Glance, token: str, at: datetime, action: Act
     Raises Unauthenticated, NotAllowed, MissingEntitlement or ClientNotFound, in that order. All is found by one query,
     so that nothing can change in between, and nobody can tell from the time it takes what was wrong. `state` is the
     hash of the client's last audit row: while that is the same, nothing about the client has changed.
+
+    At a glance that remembers, the store is to be held still: then it is two, and the first, who it is, is asked once
+    for each state of the store.
     """
+    if isinstance(connection, Glance) and connection.remembers:
+        return _enter_remembered(connection, token, at, action, client_id)
     row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
     if row is None:
         raise Unauthenticated
@@ -130,6 +135,20 @@ def enter(connection: Connection | Glance, token: str, at: datetime, action: Act
     if client_id is not None and row.client_state is None:
         raise ClientNotFound
     return Entered(user, row.token_id, row.client_state or b"")
+
+
+def _enter_remembered(glance: Glance, token: str, at: datetime, action: Action, client_id: str | None) -> Entered:
+    found = people.known(glance, token, at)
+    if found is None:
+        raise Unauthenticated
+    user = found.user
+    allow(user, action)
+    if client_id is None:
+        return Entered(user, found.token_id, b"")
+    seen = glance.execute(_state(user.role), {"client_id": client_id, "user_id": user.user_id}).first()
+    if seen is None:
+        raise ClientNotFound
+    return Entered(user, found.token_id, seen[0])
 
 
 def enter_session(connection: Connection, cookie: str, at: datetime, action: Action, client_id: str | None) -> User:
@@ -186,15 +205,21 @@ def _see(role: str) -> Select[Any]:
     return select(clients.c.client_id).where(named, _visible(role, bindparam("user_id")))
 
 
+def _stated(may_see: ColumnElement[bool]) -> Select[Any]:
+    last = select(audit.c.hash).where(audit.c.client_id == clients.c.client_id).order_by(audit.c.sequence.desc())
+    state = select(func.coalesce(last.limit(1).scalar_subquery(), literal(b"", LargeBinary)))
+    return state.where(clients.c.client_id == bindparam("client_id"), may_see)
+
+
 def _enter() -> Select[Any]:
     may_see = or_(*(and_(users.c.role == role, _visible(role, users.c.user_id)) for role in ROLES))
-    last = select(audit.c.hash).where(audit.c.client_id == clients.c.client_id).order_by(audit.c.sequence.desc())
-    state = (
-        select(func.coalesce(last.limit(1).scalar_subquery(), literal(b"", LargeBinary)))
-        .where(clients.c.client_id == bindparam("client_id"), may_see)
-        .correlate(users)
-    )
-    return people.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
+    return people.HOLDER.add_columns(_stated(may_see).correlate(users).scalar_subquery().label("client_state"))
+
+
+@cache
+def _state(role: str) -> Select[Any]:
+    """Build the query of a client's state once: it has no row where the client is missing, or not to be seen."""
+    return _stated(_visible(role, bindparam("user_id")))
 
 
 _ENTER: Final = _enter()

@@ -55,7 +55,7 @@ class BookFile:
     """
 
     def __init__(self, file: Path) -> None:
-        self.file = file
+        self.file, self._name = file, str(file)
         self.refused: BookRefused | None = None
         self.told: Callable[[BookRefused], object] = lambda _: None
         self.loaded: Callable[[RuleBook], object] = lambda _: None
@@ -73,7 +73,7 @@ class BookFile:
 
     def _status(self) -> tuple[int, ...] | None:
         try:
-            status = self.file.lstat()
+            status = os.lstat(self._name)  # by its text: to follow a path's takes as long again, at every answer
         except OSError:
             return None
         return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -15,10 +15,10 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, TextIO
 
 import orjson
-import structlog
 
 from ebill.errors import SettingRefused
 
@@ -58,7 +58,7 @@ def log(event: str, error: BaseException | None = None, *, level: str = "info", 
 
 def write(level: str, event: str, facts: dict[str, Any]) -> None:
     """Write a line whose facts are known to have no secret in them, and none of anybody else's words."""
-    _LOG.log(_LEVELS[level], event, **facts)
+    sys.stderr.write(_shape(_stamped(level, event, facts)) + "\n")
 
 
 def bare(text: str) -> str:
@@ -75,11 +75,10 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give a line for a record."""
-        line: Line = {"level": record.levelname.lower(), "event": "said", "by": record.name,
-                      "message": bare(record.getMessage())}  # fmt: skip
+        line: Line = {"by": record.name, "message": bare(record.getMessage())}
         if record.exc_info and record.exc_info[1]:
             line["error"] = bare("".join(traceback.format_exception(record.exc_info[1])))
-        return _shape(None, "", _stamp(None, "", line))
+        return _shape(_stamped(record.levelname.lower(), "said", line))
 
 
 SERVER_LOGGING: Final[dict[str, Any]] = {
@@ -94,21 +93,11 @@ SERVER_LOGGING: Final[dict[str, Any]] = {
 """How the server is told to log alike."""
 
 
-class _StandardError:
-    """Where lines go: whatever standard error is at the moment."""
-
-    def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-
-    log = debug = info = warning = error = critical = msg
+def _stamped(level: str, event: str, facts: Line) -> Line:
+    return {"at": datetime.now(UTC), "level": level, "event": event, **facts, "worker": os.getpid()}
 
 
-def _stamp(_logger: Any, _method: str, line: Line) -> Line:
-    return {"at": datetime.now(UTC), "level": line.pop("level"), "event": line.pop("event"), **line,
-            "worker": os.getpid()}  # fmt: skip
-
-
-def _shape(_logger: Any, _method: str, line: Line) -> str:
+def _shape(line: Line) -> str:
     return _as_text(line) if _is_text(sys.stderr) else _as_json(line)
 
 
@@ -125,7 +114,7 @@ def _as_text(line: Line) -> str:
              for name, fact in line.items()}  # fmt: skip
     shown["at"] = f"{line['at']:%H:%M:%S}"
     error = shown.pop("error", None)
-    found = str(_CONSOLE(None, "", shown))
+    found = str(_console()(None, "", shown))
     return f"{found}\n{error}" if error else found
 
 
@@ -139,11 +128,8 @@ def _is_text(stream: TextIO) -> bool:
     return _seen[0][1]
 
 
-_LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_CONSOLE: Final = structlog.dev.ConsoleRenderer(colors=False, timestamp_key="at", sort_keys=False, pad_event_to=8)
-_LOG: Final[Any] = structlog.wrap_logger(
-    _StandardError(),
-    processors=[structlog.stdlib.add_log_level, _stamp, _shape],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    context_class=dict,
-).bind()
+@cache
+def _console() -> Any:
+    from structlog.dev import ConsoleRenderer  # only a terminal needs it, and it takes a while
+
+    return ConsoleRenderer(colors=False, timestamp_key="at", sort_keys=False, pad_event_to=8)

@@ -1,10 +1,12 @@
 """Who may see and do what, decided from the user alone or by one query. Source: the specification, section 4."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any, get_args
+from unittest.mock import Mock, patch
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +16,7 @@ from ebill.access import MAY, NEEDS, Action
 from ebill.errors import ClientNotFound, MissingEntitlement, Refusal
 from ebill.store import clients, people
 from ebill.store.engine import Store
+from ebill.store.glance import Glance
 from ebill.store.people import User
 from ebill.store.tables import ENTITLEMENTS, ROLES
 from ebill.store.tables import clients as client_rows
@@ -258,16 +261,23 @@ def texts(inhabited: Store) -> dict[str, str]:
         }
 
 
+@contextmanager
+def glancing(store: Store) -> Iterator[Glance]:
+    """Glance at a store that is held still."""
+    with store.glancing() as glance, glance.still():
+        yield glance
+
+
 def entered(store: Store, text: str, action: Action, client_id: str | None, at: datetime = AT) -> Any:
     """Come in by either way to ask, which must be the same; give what came of it, or the refusal's code."""
     found: list[Any] = []
-    for door in (store.reading, store.glancing):
+    for door in (store.reading, lambda: glancing(store), lambda: glancing(store)):  # the last one may remember
         with door() as connection:
             try:
                 found.append(access.enter(connection, text, at, action, client_id))
             except Refusal as refusal:
                 found.append((refusal.code, str(refusal)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     return found[0]
 
 
@@ -310,6 +320,20 @@ def test_coming_in_costs_one_question_whatever_comes_of_it(inhabited: Store, tex
             questions += found
     assert len(questions) == 16
     assert len(set(questions)) == 1
+
+
+def test_at_a_glance_a_client_that_is_hidden_costs_what_a_missing_one_does(
+    inhabited: Store, texts: dict[str, str]
+) -> None:
+    for who in (PAT, NORA):
+        questions = []
+        for client_id in (ZENITH, UNKNOWN, ZENITH, "C-0"):
+            with glancing(inhabited) as glance, patch.object(glance, "_driver", Mock(wraps=glance._driver)) as driver:
+                glance._remembered = {}
+                with pytest.raises(ClientNotFound):
+                    access.enter(glance, texts[who.user_id], AT, "read_client", client_id)
+                questions.append([call.args[0] for call in driver.execute.call_args_list])
+        assert questions == [questions[0]] * 4
 
 
 def test_the_state_of_a_client_is_another_after_each_change_of_it_and_of_no_other(

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ebill.errors import StoreUnavailable
 from ebill.paid import today
 from ebill.reading import read
 from ebill.rulebook import Scope
@@ -203,6 +205,9 @@ def test_after_a_change_is_acknowledged_no_process_gives_what_it_has_kept(sqlite
     store = Store(sqlite_url)
     world = door(store).world
     token, path = world.tokens["producer"], f"{SCHEDULE}?from=2026-08&months=12&as_of=2026-08-03"
+    another = f"{CLIENT}/bill-accounts/MAIN/schedule?from=2026-08&months="
+    """Asked for another number of months each time, it is never one that was answered before."""
+    never_asked = count(1)
 
     def again(write: Writing) -> None:
         assert people.grant(write.connection, "pat-producer", ACME, "x", write.at)
@@ -237,6 +242,8 @@ def test_after_a_change_is_acknowledged_no_process_gives_what_it_has_kept(sqlite
                     change(write)
             after = [each.ask(path, token, before.tag) for each in found]
             assert [each.status for each in after] == [status] * 4, change
+            anew = f"{another}{next(never_asked)}"
+            assert [each.ask(anew, token).status for each in found] == [status] * 4, change
             if status == 200 and before.status == 200:
                 assert all(each.body != before.body for each in after)
             if status == 200:
@@ -339,6 +346,55 @@ def test_what_is_remembered_of_a_store_is_forgotten_with_any_change_to_it(opened
         with opened.store.writing(By("x", datetime.now(UTC))) as write:
             revoke(write, opened.world.tokens["producer"])
         assert [each.execute(query, asked).first().revoked_at is None for each in (first, second)] == [False, False]
+
+
+def test_whose_a_token_is_is_remembered_until_anything_changes_or_it_expires(opened: Door) -> None:
+    token = opened.world.tokens["producer"]
+    with opened.store.glancing() as first, opened.store.glancing() as second:
+
+        def found(at: datetime = AT) -> list[Any]:
+            known = []
+            for each in (first, second):
+                with each.still():
+                    known.append(people.known(each, token, at))
+            return known
+
+        before = found()
+        assert before[0] is found()[0], "remembered"
+        assert found(before[0].expires_at) == [None, None]
+        assert found(before[0].expires_at - timedelta(microseconds=1)) == before
+        for change in (disable, lambda write: change_user(write, disabled_at=None), take_entitlement):
+            with opened.store.writing(By("x", datetime.now(UTC))) as write:
+                change(write)
+            assert [each and each.user.entitlements for each in found()] == [
+                None if change is disable else before[0].user.entitlements - (
+                    before[0].user.entitlements if change is take_entitlement else frozenset())
+            ] * 2  # fmt: skip
+        with opened.store.writing(By("x", datetime.now(UTC))) as write:
+            revoke(write, token)
+        assert found() == [None, None]
+
+
+def test_a_token_that_is_not_quite_right_is_nobodys_though_the_right_one_is_remembered(opened: Door) -> None:
+    token = opened.world.tokens["producer"]
+    with opened.store.glancing() as looking, looking.still():
+        assert people.known(looking, token, AT)
+        for place in (5, 25, len(token) - 1):
+            other = token[:place] + ("a" if token[place] != "a" else "b") + token[place + 1 :]
+            assert people.known(looking, other, AT) is None
+
+
+def test_a_store_held_still_is_held_from_its_first_instant(opened: Door) -> None:
+    token = opened.world.tokens["producer"]
+    with opened.store.glancing() as looking:
+        with looking.still():
+            with pytest.raises(StoreUnavailable), opened.store.writing(By("x", datetime.now(UTC))) as write:
+                revoke(write, token)
+            assert people.known(looking, token, AT)
+        with opened.store.writing(By("x", datetime.now(UTC))) as write:
+            revoke(write, token)
+        with looking.still():
+            assert people.known(looking, token, AT) is None
 
 
 def test_few_answers_are_remembered(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anywhere
 
 
 def test_what_was_waited_for_is_counted_and_what_was_worked_is_not() -> None:
-    with patience.bounded():
+    with patience.Bounded():
         time.sleep(0.05)
         with patience.waiting() as most:
             assert most == patience.SECONDS
@@ -31,16 +31,16 @@ def test_nobody_who_has_waited_long_begins_to_connect(monkeypatch: pytest.Monkey
     monkeypatch.setattr(patience, "SECONDS", patience.CONNECT_SECONDS - 0.1)
     from ebill.store.postgresql import Dialect
 
-    with patience.bounded(), pytest.raises(OperationalError, match="no time left"):
+    with patience.Bounded(), pytest.raises(OperationalError, match="no time left"):
         Dialect().connect()  # type: ignore[no-untyped-call]
 
 
 def test_whoever_is_no_request_and_whoever_needs_time_wait_without_end() -> None:
     with patience.waiting() as most:
         assert most is None
-    with patience.bounded(), patience.endless(), patience.waiting() as most:
+    with patience.Bounded(), patience.endless(), patience.waiting() as most:
         assert most is None
-    with patience.bounded(), patience.endless(needed=False), patience.waiting() as most:
+    with patience.Bounded(), patience.endless(needed=False), patience.waiting() as most:
         assert most == patience.SECONDS
 
 
@@ -73,7 +73,7 @@ def test_a_turn_to_write_is_waited_for_no_longer_than_the_request_may_wait(
     other.start()
     try:
         assert begun.wait(60)
-        with patience.bounded(), pytest.raises(StoreUnavailable), store.noting():
+        with patience.Bounded(), pytest.raises(StoreUnavailable), store.noting():
             pass
     finally:
         end.set()

@@ -137,6 +137,7 @@ def without_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "_visible", lambda *_: true())
     monkeypatch.setattr(access, "_see", access._see.__wrapped__)
     monkeypatch.setattr(access, "_ENTER", access._enter())
+    monkeypatch.setattr(access, "_state", cache(access._state.__wrapped__))
 
 
 @cache

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -71,10 +71,47 @@ class Drawn(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """Accounts of one kind: their rules, and a number that no other kind ever has under the same rule book."""
+    """Accounts of one kind: their rules, and a number that no other kind ever has under the same rule book.
 
+    `days` are those on which they were asked for last, by the number of the quarter of an hour: what day it is in their
+    zone, and until when.
+    """
+
+    kind: Kind
     timeline: Timeline
     number: int
+    days: dict[int, tuple[date, datetime]]
+
+    def day(self, now: datetime, number: int) -> tuple[date, datetime]:
+        """Give what day it is in the zone in force, and until when; `now` is in UTC, `number` its quarter's."""
+        found = self.days.get(number)
+        if found is None:
+            found = _day(self.timeline.on(now.date()).rule("timezone").name, number)
+            self.days.clear()  # this one is asked for until it is over
+            self.days[number] = found
+        return found
+
+
+class Asked(NamedTuple):
+    """A window, a number that no other ever has under the same rule book, and its months, by the day it stands on.
+
+    To find something by a number is quick; to find it by a window is not.
+    """
+
+    window: Window
+    number: int
+    spans: dict[date, tuple[str, str]]
+
+    def span(self, as_of: date) -> tuple[str, str]:
+        """Give the first and the last coverage month that are asked for."""
+        found = self.spans.get(as_of)
+        if found is None:
+            first = first_of(self.window, as_of)
+            found = str(first), str(first + (self.window.count - 1))
+            if len(self.spans) >= _DAYS_MOST:
+                self.spans.clear()
+            self.spans[as_of] = found
+        return found
 
 
 class Drawings:
@@ -88,6 +125,7 @@ class Drawings:
         self.book = book
         self.before = b',"known_at":null,"rulebook":' + encode(versions(book)) + b',"bill_accounts":['
         self._numbers = itertools.count()
+        self._windows: dict[Window, Asked] = {}
         self._kinds: dict[Kind, Alike] = {}
         self._new: dict[Any, Drawn] = {}
         self._old: dict[Any, Drawn] = {}
@@ -113,10 +151,19 @@ class Drawings:
         """Give what accounts have alike. Raises as `RuleBook.life`."""
         found = self._kinds.get(kind)
         if found is None:
-            found = Alike(self.life(kind).timeline, next(self._numbers))
+            found = Alike(kind, self.life(kind).timeline, next(self._numbers), {})
             if len(self._kinds) >= KINDS_MOST:
                 self._kinds = {}  # what they had drawn is found by nobody any more, and goes as the others do
             self._kinds[kind] = found
+        return found
+
+    def asked(self, window: Window) -> Asked:
+        """Give what is kept of a window."""
+        found = self._windows.get(window)
+        if found is None:
+            if len(self._windows) >= KINDS_MOST:
+                self._windows = {}
+            found = self._windows[window] = Asked(window, next(self._numbers), {})
         return found
 
     def life(self, kind: Kind, client_id: str = "", account_id: str = "") -> Life:
@@ -124,6 +171,9 @@ class Drawings:
         return self.book.life(_scope(kind, client_id, account_id))
 
 
+_DAYS_MOST: Final = 100
+"""Days of a window whose months are kept."""
+_NOTHING: Final[Mapping[str, Row]] = MappingProxyType({})
 _ABOUT: Final = 2_000
 """Bytes that a key takes, and all that is around what is drawn."""
 
@@ -147,42 +197,41 @@ def schedule(
     chosen = known.accounts if account_id is None else [row for row in known.accounts if row[0] == account_id]
     if account_id is not None and not chosen:
         raise AccountNotFound
-    kinds = [_kind(known, row) for row in chosen]
-    alike = [kept.alike(kind) for kind in kinds]
-    until, number, utc = FOR_GOOD, quarter(now), now.date()
-    paid = _paid(known)
-    written = [b'{"client_id":', encode(client_id), kept.before]
-    for row, kind, (timeline, kind_number) in zip(chosen, kinds, alike, strict=True):
+    alike = [kept.alike(_kind(known, row)) for row in chosen]
+    until, number, asked = FOR_GOOD, quarter(now), kept.asked(window)
+    paid, nothing = _paid(known.payments), _NOTHING
+    written, before = [b'{"client_id":', encode(client_id), kept.before], b'{"account_id":'
+    for row, each in zip(chosen, alike, strict=True):
         as_of = window.as_of
         if as_of is None:
-            as_of, ends = _day(timeline.on(utc).rule("timezone").name, number)
+            as_of, ends = each.day(now, number)
             until = min(until, ends)
-        account = dict(zip(NAMES, row, strict=False))
-        pieces = _pieces(kept, kind, kind_number, row, window, as_of, paid[row[0]], client_id)
-        written += encode(account)[:-1], b",", *pieces, b","
-    if chosen:
-        written.pop()
+        own = row[0]
+        pieces = _pieces(kept, each, own, asked, as_of, paid.get(own, nothing), client_id)
+        written += before, encode(own), b',"name":', encode(row[1]), b',"kind":', encode(row[2]), b",", *pieces
+        before = b',{"account_id":'
     written.append(b"]}")
     return b"".join(written), until
 
 
 def _pieces(
     kept: Drawings,
-    kind: Kind,
-    kind_number: int,
-    row: Row,
-    window: Window,
+    alike: Alike,
+    account_id: str,
+    asked: Asked,
     as_of: date,
-    paid: dict[str, Row],
+    paid: Mapping[str, Row],
     client_id: str,
 ) -> Sequence[bytes]:
     """Give what is written of an account after its names, as it stands on a day; `paid` is by coverage month."""
+    kind, window = alike.kind, asked.window
     if window.explain:
-        return _draw(kept.life(kind, client_id, row[0]), kind, window, as_of, paid).filled(paid)
+        return _draw(kept.life(kind, client_id, account_id), kind, window, as_of, paid).filled(paid)
+    key: tuple[Any, ...] = alike.number, asked.number, as_of
     if paid:
-        first, last = _span(window, as_of)
+        first, last = asked.span(as_of)
         paid = {month: payment for month, payment in paid.items() if first <= month <= last}
-    key = kind_number, window, as_of, *((month, paid_at) for month, (_, _, paid_at, _) in paid.items())
+        key += tuple([(month, paid_at) for month, (_, _, paid_at, _) in paid.items()])
     drawn = kept.find(key)
     if drawn is None:
         drawn = _draw(kept.life(kind), kind, window, as_of, paid)
@@ -190,7 +239,7 @@ def _pieces(
     return drawn.filled(paid)
 
 
-def _draw(life: Life, kind: Kind, window: Window, as_of: date, paid: dict[str, Row]) -> Drawn:
+def _draw(life: Life, kind: Kind, window: Window, as_of: date, paid: Mapping[str, Row]) -> Drawn:
     client, account = _settings(kind, "", "")
     notices = {
         month: Payment(client_id="", account_id="", coverage_month=month, paid_at=read_paid_at(at), payment_id=number)
@@ -209,18 +258,11 @@ def _day(zone: str, number: int) -> tuple[date, datetime]:
     return begins.astimezone(ZoneInfo(zone)).date(), day_ends(zone, begins)
 
 
-@lru_cache(maxsize=1 << 10)
-def _span(window: Window, as_of: date) -> tuple[str, str]:
-    """Give the first and the last coverage month that are asked for."""
-    first = first_of(window, as_of)
-    return str(first), str(first + (window.count - 1))
-
-
-def _paid(known: Brief) -> defaultdict[str, dict[str, Row]]:
+def _paid(payments: Sequence[Row]) -> dict[str, dict[str, Row]]:
     """Give the payments in force, by account and coverage month."""
-    found: defaultdict[str, dict[str, Row]] = defaultdict(dict)
-    for row in known.payments:
-        found[row[0]][row[1]] = row
+    found: dict[str, dict[str, Row]] = {}
+    for row in payments:
+        found.setdefault(row[0], {})[row[1]] = row
     return found
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -72,14 +72,10 @@ class Store:
 
     def __init__(self, database_url: str) -> None:
         self.engine = _engine(database_url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._url = database_url
         self._turn = threading.Lock()
         self._spare: list[tuple[Any, Glance]] = []
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this is SQLite."""
-        return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def reading(self, *, patient: bool = False) -> Iterator[Connection]:
@@ -92,44 +88,35 @@ class Store:
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
 
-    @contextmanager
-    def glancing(self) -> Iterator[Glance]:
+    def glancing(self) -> AbstractContextManager[Glance]:
         """Ask small questions fast, each in a transaction of its own.
 
         On SQLite it is a connection of its own, given to one at a time: to take one from the pool takes as long as to
         ask, and what it remembers stays with it. It is let go after an error.
         """
-        with _refusing():
-            try:
-                if not self.is_sqlite:
-                    with closing(self.engine.raw_connection()) as pooled:
-                        yield Glance(self.engine.dialect, pooled.driver_connection)
-                    return
-                with self._spared() as glance:
-                    yield glance
-            except self.engine.dialect.loaded_dbapi.OperationalError as error:
-                if _is_mistake(error):
-                    raise
-                raise StoreUnavailable from error
+        return _Spared(self) if self.is_sqlite else self._glancing_postgresql()
 
     @contextmanager
-    def _spared(self) -> Iterator[Glance]:
+    def _glancing_postgresql(self) -> Iterator[Glance]:
+        with _refusing():
+            try:
+                with closing(self.engine.raw_connection()) as pooled:
+                    yield Glance(self.engine.dialect, pooled.driver_connection)
+            except self.engine.dialect.loaded_dbapi.OperationalError as error:
+                raise StoreUnavailable from error
+
+    def spared(self) -> tuple[Any, Glance]:
+        """Give a connection of SQLite's for small questions, and what asks it: one that nobody uses, or a new one."""
         try:
-            driver, glance = self._spare.pop()
+            return self._spare.pop()
         except IndexError:
-            driver = self._detached()
-            glance = Glance(self.engine.dialect, driver)
-        is_good = True
-        try:
-            yield glance
-        except sqlite3.Error:
-            is_good = False
-            raise
-        finally:
-            if is_good:
-                self._spare.append((driver, glance))
-            else:
-                driver.close()
+            with _refusing():
+                driver = self._detached()
+            return driver, Glance(self.engine.dialect, driver)
+
+    def spare(self, both: tuple[Any, Glance]) -> None:
+        """Keep it for the next."""
+        self._spare.append(both)
 
     def _detached(self) -> Any:
         """Give a connection to SQLite that the pool has made and does not want back; it cannot write."""
@@ -256,6 +243,36 @@ class Store:
                     yield connection, transaction
         finally:
             self._turn.release()
+
+
+class _Spared:
+    """Has a glance at SQLite. Each generator around it would take as long as to ask."""
+
+    __slots__ = ("_both", "_store")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> Glance:
+        try:
+            self._both = self._store.spared()
+        except sqlite3.OperationalError as error:
+            self._refuse(error)
+            raise
+        return self._both[1]
+
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        driver, _ = self._both
+        if error is None or not (isinstance(error, sqlite3.Error) or driver.in_transaction):
+            self._store.spare(self._both)
+            return
+        driver.close()
+        self._refuse(error)
+
+    def _refuse(self, error: BaseException) -> None:
+        """Raise StoreUnavailable for what SQLite cannot do just now."""
+        if isinstance(error, sqlite3.OperationalError) and not _is_mistake(error):
+            raise StoreUnavailable from error
 
 
 class Writing:

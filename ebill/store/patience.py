@@ -31,14 +31,16 @@ class Patience:
 _OURS: Final[ContextVar[Patience | None]] = ContextVar("patience", default=None)
 
 
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Have all that is done meanwhile wait no longer than a request may."""
-    token = _OURS.set(Patience(SECONDS))
-    try:
-        yield
-    finally:
-        _OURS.reset(token)
+class Bounded:
+    """Has all that is done meanwhile wait no longer than a request may. It goes around each, so it is no generator."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _OURS.set(Patience(SECONDS))
+
+    def __exit__(self, *_: object) -> None:
+        _OURS.reset(self._token)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from io import StringIO
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -165,14 +166,11 @@ def _schedule(asked: Signed) -> Given:
     return Given(body, until=until)
 
 
-def _glanced_schedule(asked: Glanced) -> Given | None:
+def _glanced_schedule(asked: Glanced) -> tuple[bytes, datetime] | None:
     if asked.query.known_at is not None:
         return None
     path = asked.path
-    body, until = written.schedule(
-        asked.glance, asked.book, path["client_id"], path.get("account_id"), asked.query, asked.now
-    )
-    return Given(body, until=until)
+    return written.schedule(asked.glance, asked.book, path["client_id"], path.get("account_id"), asked.query, asked.now)
 
 
 def _entered(asked: Signed, what: str) -> Any:

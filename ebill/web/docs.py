@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from html import escape
 from inspect import getdoc
 from pathlib import Path
@@ -31,15 +32,15 @@ OPEN: Final = frozenset({"/openapi.json", "/docs", "/docs/<name>", "/problems"})
 """The addresses that answer anybody without a Route to say so: no client data is behind them."""
 
 
-def register(app: Flask, document: dict[str, Any]) -> None:
-    """Add these addresses to an application."""
-    written = encode(document)
+def register(app: Flask, document: Callable[[], dict[str, Any]]) -> None:
+    """Add these addresses to an application; the document is written when it is first asked for."""
+    written = cache(lambda: encode(document()))
     page = _docs()
     codes = _problems()
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        return Response(written, content_type="application/json")
+        return Response(written(), content_type="application/json")
 
     @app.get("/docs")
     def docs() -> Response:

@@ -53,19 +53,18 @@ class Fence:
         answer = _Answer(environ, request_id)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            names = [name for name, _ in headers]
+            own = dict(headers)
             answer.status = int(status[:3])
-            if "Content-Length" in names:
-                answer.size = int(headers[names.index("Content-Length")][1])
+            if length := own.get("Content-Length"):
+                answer.size = int(length)
             elif environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304):
                 answer.size = 0
-            own = _NAMES.intersection(names)
             ours = HEADERS if environ.get(SIGNED) is None else SIGNED_HEADERS
-            headers += [each for each in ours if each[0] not in own] if own else ours
+            headers += ours if _NAMES.isdisjoint(own) else [each for each in ours if each[0] not in own]
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
-        with patience.bounded():
+        with patience.Bounded():
             try:
                 body = self.inner(environ, start)
             except BaseException:

@@ -43,7 +43,9 @@ class Rates:
         if not environ.get("PATH_INFO", "").startswith(UNDER):
             return self.inner(environ, start_response)
         given = environ.get("HTTP_AUTHORIZATION")
-        token = ("token", hashlib.sha256(given.encode("latin-1", "replace")).digest()) if given else None
+        token = (
+            ("token", hashlib.blake2b(given.encode("latin-1", "replace"), digest_size=32).digest()) if given else None
+        )
         who = token if token and token in self._asked else ("address", environ.get("REMOTE_ADDR") or "")
         most, asked, left = self._count(who)
         if asked > most:

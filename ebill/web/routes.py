@@ -123,13 +123,13 @@ class Route:
 
     `allows` is what of `access.MAY` its user must be allowed to do. `gives` is the type of the answer (None: an empty
     one), `also_gives` what it gives by `Accept` or `format=`; `query` and `body` are the schemas that it is read by,
-    `example` a body or a query that works (`also` more of them, by what they show), `parameters` examples of
-    what stands in its path. `statuses` are those of its answers, `versioned` says that these have an ETag, and
-    `conditional` that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the
-    rule book, the client of the path if any, what is asked, and what day it is somewhere, so that it may be kept; its
-    view looks at no `request` of Flask's, since it may be asked ahead of Flask; `glanced` answers as the view does, in
-    bytes, or gives None where what is asked for is more than what is known now. `only_tried` says that what is sent
-    changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
+    `example` a body or a query that works (`also` more of them, by what they show), `parameters` examples of what
+    stands in its path. `statuses` are those of its answers, `versioned` says that these have an ETag, and `conditional`
+    that it takes If-Match or If-None-Match: *. `steady` says that an answer depends on nothing but the rule book, the
+    client of the path if any, what is asked, and what day it is somewhere, so that it may be kept; its view looks at no
+    `request` of Flask's, since it may be asked ahead of Flask; `glanced` answers as the view does, in bytes, and says
+    until when; or gives None where what is asked for is more than what is known now. `only_tried` says that what is
+    sent changes nothing; `by_secret` that it is for whoever knows a secret, which its view finds out. `refuses` are the
     refusals it may answer with besides those that every route of its kind may.
     """
 
@@ -149,7 +149,7 @@ class Route:
     versioned: bool = False
     conditional: bool = False
     steady: bool = False
-    glanced: Callable[[Glanced], Given | None] | None = None
+    glanced: Callable[[Glanced], tuple[bytes, datetime] | None] | None = None
     only_tried: bool = False
     refuses: tuple[type[Refusal], ...] = ()
     by_secret: bool = False

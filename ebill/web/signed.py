@@ -110,8 +110,8 @@ class SignedIn:
                     tag = next((tag for tag in known or () if seals(self.seal, asked, state, now, tag)), None)
                     if tag is None and route.glanced:
                         environ[SIGNED] = user.user_id
-                        given = route.glanced(Glanced(book, now, glance, path, _query(route, text)))
-                        found = self._keep(route, asked, state, given, given.body) if given else None
+                        written = route.glanced(Glanced(book, now, glance, path, _query(route, text)))
+                        found = self._keep(asked, state, *written) if written else None
             if found is None and tag is None:
                 user, token_id, found = self._found(route, environ, path, token, book, now, asked)
             if found is None or known is None or found.tag in known:
@@ -202,18 +202,18 @@ class SignedIn:
             environ[SIGNED] = user.user_id
             query = _query(route, environ.get("QUERY_STRING", ""))
             given = route.view(Signed(book, now, user, connection, path, query, self.seal))
-        return user, token_id, self._keep(route, asked, state, given, encode(given.body))
-
-    def _keep(self, route: Route, asked: tuple[str, ...], state: bytes, given: Given, body: bytes) -> Kept:
         if given.until is None:
             raise TypeError(f"{route.operation} does not say until when its answer stays the same")
-        tag = seal(self.seal, asked, state, int(given.until.timestamp()))
+        return user, token_id, self._keep(asked, state, encode(given.body), given.until)
+
+    def _keep(self, asked: tuple[str, ...], state: bytes, body: bytes, until: datetime) -> Kept:
+        tag = seal(self.seal, asked, state, int(until.timestamp()))
         headers = (
             ("Content-Type", "application/json"),
             ("ETag", conditions.tag(tag)),
             ("Content-Length", str(len(body))),
         )
-        found = Kept(state, given.until, tag, headers, body)
+        found = Kept(state, until, tag, headers, body)
         self.steady.keep(asked, found, len(body))
         return found
 

@@ -38,7 +38,7 @@ OTHERS = [
 ROOT = Path(__file__).parents[2]
 
 
-ANSWER = "EBILL_BENCH_ANSWER"
+ANSWER = "BENCH_ANSWER"
 """In the environment: the file with what a bare application on a server gives."""
 SERVERS = {
     "granian": "granian --interface {interface} --factory {threads} --no-access-log --log-level error "
@@ -134,9 +134,7 @@ def served(
     target: str, server: str = "granian", environment: Mapping[str, str] | None = None, interface: str = "wsgi"
 ) -> Iterator[int]:
     """Serve an application on a free loopback port, one process with one thread unless said; ended by its id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     threads = "--blocking-threads 1" if interface == "wsgi" else ""
     command = SERVERS[server].format(port=port, target=target, interface=interface, threads=threads)
     process = subprocess.Popen(
@@ -160,6 +158,14 @@ def served(
             process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def connected(port: int) -> socket.socket:

@@ -1,13 +1,20 @@
-"""How long a command takes as a whole process, beside one that imports numpy, which it cannot do without."""
+"""How long a command takes as a whole process, beside one that imports numpy, which it cannot do without.
+
+And how long it takes from the start of the service until it answers, beside the same server with a bare application.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
 
-from tests.bench.measuring import Action, Ratio, in_turn
-from tests.bench.serving import ROOT
+from tests.bench.measuring import Action, Ratio, Taken, in_turn
+from tests.bench.serving import ROOT, SERVERS, free_port
 
 COMMANDS = {
     "ebill schedule": ["schedule", "--state", "PA", "--from", "2026-08", "--months", "12"],
@@ -16,6 +23,9 @@ COMMANDS = {
     "ebill check": ["check", "config/states.toml"],
 }
 SERVICE = "from ebill.web import create_app; create_app()"
+READY = {"ebill serve, ready": "ebill", "granian with bare Flask, ready": "bare"}
+"""What is started until it is ready."""
+STARTS = 7
 
 
 def start() -> Iterator[Ratio]:
@@ -30,6 +40,56 @@ def start() -> Iterator[Ratio]:
     for name in taken:
         if name != "import numpy":
             yield taken.beside(name, "import numpy")
+    ready = until_ready()
+    print("\nFrom the start of a process until it answers, one worker, its store there already")
+    for name in ready:
+        print(f"  {name:31} {ready.median(name):5.2f} s, {min(ready[name]):5.2f} s at best")
+    ours, bare = READY
+    yield ready.beside(ours, bare)
+
+
+def until_ready() -> Taken:
+    """Start servers in turn, and tell how long each took until it answered; the first round makes the store."""
+    taken = Taken({name: [] for name in READY})
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "EBILL_DATABASE_URL": f"sqlite:///{folder}/ebill.db"}
+        for _ in range(STARTS + 1):
+            for name, which in READY.items():
+                port = free_port()
+                serve = ["-c", "from ebill.cli import main; main()", "serve", "--port", str(port)]
+                bare = SERVERS["granian"].format(
+                    port=port, target="tests.bench.flask_app:create_app", interface="wsgi", threads=""
+                )
+                taken[name].append(_ready(serve if which == "ebill" else ["-m", *bare.split()], port, environment))
+    return Taken({name: values[1:] for name, values in taken.items()})
+
+
+def _ready(arguments: Sequence[str], port: int, environment: Mapping[str, str]) -> float:
+    """Start a server, tell the seconds until it is ready, and end it."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not _answers(port):
+            if process.poll() is not None or time.perf_counter() - began > 60:
+                raise RuntimeError(f"{arguments} never was ready")
+            time.sleep(0.01)
+        return time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def run(*arguments: str) -> Action:

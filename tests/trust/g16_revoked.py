@@ -146,11 +146,19 @@ def forgetful() -> Any:
     return patch.dict(ASKED_BY, module="tests.trust.forgetful")
 
 
+def unwatchful() -> Any:
+    """Plant that a connection does not look whether somebody has changed the store."""
+    return patch.dict(ASKED_BY, module="tests.trust.unwatchful")
+
+
 GOAL = Goal(
     id="G16",
     name="What was taken from somebody",
     rule="0 requests served once it was acknowledged that a grant, user, token, feed or session is no more",
     show=revoked,
-    faults={"a process remembers whom it has let in": forgetful},
+    faults={
+        "a process remembers whom it has let in": forgetful,
+        "a connection does not look whether somebody has changed the store": unwatchful,
+    },
     stores=True,
 )
