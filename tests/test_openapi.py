@@ -32,6 +32,7 @@ from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import create_app
 from ebill.web.fence import Fence
 from ebill.web.problems import register
+from ebill.web.rates import UNDER
 from tests import strategies
 from tests.books import row, section, small
 from tests.hostile import GOOD, ROWS, Answer, Row, Sent, ask, body, judge
@@ -126,6 +127,34 @@ def test_every_operation_has_a_number_of_its_own_a_summary_and_its_refusals() ->
             assert each["content"].keys() == {"application/problem+json"}
             assert re.fullmatch("[a-z_]+( · [a-z_]+)*", each["description"])
         assert any(int(status) < 300 for status in operation["responses"])
+
+
+RATES: Final = {"RateLimit-Policy", "RateLimit"}
+
+
+def test_every_answer_says_how_often_one_may_ask_and_each_that_is_to_be_asked_again_says_when() -> None:
+    for path, _, operation in operations():
+        assert path.startswith(UNDER)
+        assert operation["responses"].keys() >= {"429", "503"}
+        for status, answer in operation["responses"].items():
+            again = {"Retry-After"} if status in ("429", "503") else set()
+            named = set(answer["headers"]) - {"ETag"}
+            assert named == RATES | again
+            assert all(answer["headers"][name] == {"$ref": f"#/components/headers/{name}"} for name in named)
+
+
+def test_what_an_answer_says_of_that_is_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBILL_ADDRESS_RATE", "2")
+    client = create_app(BookFile(SHIPPED)).test_client()
+    asked = [client.get("/v1/states", environ_base={"REMOTE_ADDR": "203.0.113.7"}) for _ in range(3)]
+    for answer in asked:
+        responses = document()["paths"]["/v1/states"]["get"]["responses"][str(answer.status_code)]
+        for name in responses["headers"]:
+            header = document()["components"]["headers"][name]
+            told: Any = answer.headers[name]
+            for value in (header["example"], int(told) if name == "Retry-After" else told):
+                validator(header["schema"]).validate(value)
+    assert [answer.status_code for answer in asked] == [200, 200, 429]
 
 
 def schemas(node: Any) -> Iterator[Any]:
