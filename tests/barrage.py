@@ -389,6 +389,8 @@ def said_wrong(answer: Answer, sent: Sent) -> str:
         return f"the status {answer.status}: {answer.body[:300]!r}"
     if odd := [name for name in once if given[name] > 1 or (name in NAMES_EVERYWHERE and not given[name])]:
         return f"{', '.join(sorted(odd))}, not once"
+    if 300 <= answer.status < 400 and answer.status not in (303, 304):
+        return f"the status {answer.status}: there is one address for each thing"
     if not all(value.isascii() and value.isprintable() for _, value in answer.headers):
         return f"a header that is no line of ASCII: {answer.headers}"
     return "" if answer.status < 400 or sent.method == "HEAD" else error_wrong(answer, sent)
