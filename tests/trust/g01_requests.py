@@ -10,10 +10,9 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +34,7 @@ from tests.barrage import Barrage, Log
 from tests.drawn import draw_cases
 from tests.served import served
 from tests.trust.goals import Fell, Goal, Run, require
+from tests.trust.sharing import two_processes
 from tests.visits import Visits, begin_sessions
 from tests.world import Rehearsal, World, fill
 
@@ -78,16 +78,6 @@ def show(run: Run) -> str:
         f"them answered with 200, and {drawn:,} drawn from the document over HTTP: no server's error "
         f"(TRUST_SEED={number})"
     )
-
-
-@contextmanager
-def two_processes() -> Iterator[ProcessPoolExecutor]:
-    """Give two that share the work, and end it where one of them fails."""
-    pool = ProcessPoolExecutor(2, get_context("spawn"))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def part(url: str, world: World, sessions: dict[str, str], number: int, count: int, rarely: int) -> Counter[int]:
