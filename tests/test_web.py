@@ -809,3 +809,10 @@ def test_whatever_is_logged_is_one_line(logged: Lines) -> None:
     log("a test", fact="a\nb\x85c\u2028d", other=["é", None, 1.5])
     [line] = logged()
     assert (line["fact"], line["other"]) == ("a\nb\x85c\u2028d", ["é", None, 1.5])
+
+
+@pytest.mark.parametrize("path", ["/static/pages.css", "/docs/start.js"])
+def test_a_file_of_another_version_than_was_asked_for_is_refused_as_everything_is(path: str) -> None:
+    answer = app().test_client().get(path, headers={"If-Match": '"another"'})
+    assert (answer.status_code, answer.content_type) == (412, "application/problem+json")
+    assert answer.get_json()["code"] == "precondition_failed"

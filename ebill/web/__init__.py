@@ -20,6 +20,7 @@
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
 - `places`, `rates`  how many requests are answered at once, and how often each may ask
+- `streamed`    what is sent piece by piece, and holds a place meanwhile
 - `fence`       what goes around every answer: its number, its headers, its line in the log
 """
 
