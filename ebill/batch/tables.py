@@ -71,8 +71,8 @@ ECHOED: Final = (*IDS, "state", "product", "coverage_month")
 PAID: Final = ("received_date", "posts_from_date", "posts_by_date", "timeliness", "reflected_on_next_invoice")
 """What is told of a payment, where there is a column `paid_at`."""
 ANSWERED: Final = (*ECHOED, *DATE_NAMES, "as_of", "standing", "warnings", *PAID, "reason", "detail")
-BATCH: Final = 1 << 17
-"""Rows that are answered together: more pass through fewer hands, and fewer stay in the processor's cache."""
+BATCH: Final = 1 << 16
+"""Rows that are answered together."""
 TIMELINESS: Final[tuple[Timeliness, ...]] = ("on_time", "in_grace", "late")
 REFLECTED: Final[tuple[Reflected, ...]] = ("yes", "maybe", "no")
 WARNED: Final = tuple(
