@@ -384,11 +384,11 @@ def test_killed_by_the_kernel_and_begun_again_the_command_gives_the_same(given: 
 
 
 def test_memory_is_flat(tmp_path: Path) -> None:
-    """Ten times the rows take no more than a tenth more."""
+    """Once more rows went by than are held until they are kept, three times as many take no more memory."""
     some = write(table(rows(2_000, seed=30, kinds=10)), tmp_path / "some.csv").read_bytes()
     head, _, body = some.partition(b"\r\n")
     used = []
-    for times in (60, 600):
+    for times in (600, 1_800):
         source = tmp_path / f"{times}.csv"
         with source.open("wb") as file:
             file.write(head + b"\r\n")
@@ -402,7 +402,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         used.append(int(done.stdout.split()[-1]))
-    assert used[1] < 1.5 * used[0], used
+    assert used[1] < 1.25 * used[0], used
 
 
 # The command
