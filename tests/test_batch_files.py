@@ -384,11 +384,11 @@ def test_killed_by_the_kernel_and_begun_again_the_command_gives_the_same(given: 
 
 
 def test_memory_is_flat(tmp_path: Path) -> None:
-    """Ten times the rows take no more than a tenth more."""
+    """Once more rows went by than are held until they are kept, three times as many take no more memory."""
     some = write(table(rows(2_000, seed=30, kinds=10)), tmp_path / "some.csv").read_bytes()
     head, _, body = some.partition(b"\r\n")
     used = []
-    for times in (60, 600):
+    for times in (600, 1_800):
         source = tmp_path / f"{times}.csv"
         with source.open("wb") as file:
             file.write(head + b"\r\n")
@@ -402,7 +402,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         used.append(int(done.stdout.split()[-1]))
-    assert used[1] < 1.5 * used[0], used
+    assert used[1] < 1.25 * used[0], used
 
 
 # The command
@@ -445,3 +445,56 @@ def test_a_folder_of_parts_is_private(tmp_path: Path) -> None:
     assert work.folder.stat().st_mode & 0o777 == 0o700
     assert (work.folder / kept.MADE_FROM).exists()
     work.close(forget=True)
+
+
+# As fast as it is written, in the memory of a few blocks
+
+
+def test_a_run_that_cannot_go_on_later_holds_nothing_of_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "BATCH", 1_000)
+    monkeypatch.setattr(giving, "ROW_GROUP", 1_000)
+    opened = taking.opened(write(table(rows(500, seed=3) * 60), tmp_path / "in.parquet"), "parquet")
+    held: list[int] = []
+    answering = run.answering(opened, Batches(book(), as_of=AS_OF))
+    made = giving.giving("arrow", opened.schema)
+    run.run(
+        opened.blocks,
+        answering,
+        made,
+        Kept(tmp_path / "out.arrow", None, NOW.isoformat(), None),
+        None,
+        told=lambda *_: held.append(pa.total_allocated_bytes()),
+        threads=1,
+    )
+    assert max(held[-10:]) < 1.5 * max(held[5:15]), held
+
+
+@pytest.mark.parametrize(("times", "is_coded"), [(1, False), (12, True)])
+def test_ids_stand_in_a_dictionary_of_parquet_where_they_come_again(
+    tmp_path: Path, times: int, *, is_coded: bool
+) -> None:
+    ids = [f"A-{number // times:06}" for number in range(2_400)]
+    asked = pa.table({"account_id": ids, "state": ["PA"] * 2_400, "coverage_month": ["2026-08"] * 2_400})
+    answered(write(asked, tmp_path / "in.parquet"), tmp_path / "out.parquet")
+    found = pq.ParquetFile(tmp_path / "out.parquet")
+    encodings = {
+        found.schema_arrow.names[place]: found.metadata.row_group(0).column(place).encodings
+        for place in range(found.metadata.num_columns)
+    }
+    assert ("RLE_DICTIONARY" in encodings["account_id"]) == is_coded
+    assert "RLE_DICTIONARY" in encodings["state"]
+    assert found.read().column("account_id").to_pylist() == ids
+
+
+def test_parquet_has_each_word_once_in_a_row_group_whatever_the_words_of_its_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "BATCH", 500)
+    states = [state for state in ("PA", "DE", "WV", "NY") for _ in range(600)]
+    asked = pa.table({"state": states, "coverage_month": [f"2026-{1 + row % 12:02}" for row in range(2_400)]})
+    answered(write(asked, tmp_path / "in.parquet"), tmp_path / "out.parquet")
+    group = pq.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0)
+    assert all(group.column(place).total_uncompressed_size < len(states) for place in (0, 1))  # less than a byte each
+    assert pq.read_table(tmp_path / "out.parquet").column("state").to_pylist() == states

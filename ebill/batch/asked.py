@@ -6,7 +6,7 @@ What is alike is read once: a column of text becomes numbers and the distinct te
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
 """The columns that make accounts alike."""
 ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
 NEEDED: Final = ("state", "coverage_month")
+_KEYS_MOST: Final = 1 << 62
+"""Keys that a whole number has room for."""
+_SEEN_MOST: Final = 1 << 22
+"""Keys that are told apart by a mark for each, which is faster than by sorting."""
 
 
 def readable_schema(given: Any) -> Any:
@@ -98,21 +102,43 @@ def _is_zone(name: str) -> bool:
 
 def encoded(column: Any) -> tuple[Numbers, list[str | None]]:
     """Give a column of texts as numbers, and the text of each; the last one is that of null."""
-    pa = arrow()
-    if pa.types.is_date32(column.type):
+    if arrow().types.is_date32(column.type):
         column = written_months(column)
+    codes, distinct = coded(column)
+    return codes, [*distinct.to_pylist(), None]
+
+
+def coded(column: Any) -> tuple[Numbers, Any]:
+    """Give a column as numbers, and the distinct values that they stand for; the number after their last is null."""
+    pa = arrow()
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    texts: list[str | None] = column.dictionary.to_pylist()
     indices = column.indices
     if indices.null_count:
-        indices = indices.cast(pa.int32()).fill_null(len(texts))
-    return indices.to_numpy(zero_copy_only=False), [*texts, None]
+        indices = indices.cast(pa.int32()).fill_null(len(column.dictionary))
+    return indices.to_numpy(zero_copy_only=False), column.dictionary
+
+
+def alike(columns: Sequence[tuple[Numbers, int]]) -> tuple[Numbers, Numbers]:
+    """Put rows together that have the same number in each column, whose numbers are below the size beside them.
+
+    Give a row of each kind, and of every row its kind.
+    """
+    key, size = np.zeros(len(columns[0][0]), np.int64), 1
+    for codes, many in columns:
+        if size * many > _KEYS_MOST:  # as they are, keys of rows that differ might become the same
+            distinct, key = told_apart(key, size)
+            size = len(distinct)
+        key, size = key * many + codes, size * many
+    distinct, kinds = told_apart(key, size)
+    rows = np.zeros(len(distinct), np.intp)
+    rows[kinds] = np.arange(len(kinds))
+    return rows, kinds
 
 
 def told_apart(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
     """Give the distinct numbers below `size`, and where among them each one stands."""
-    if size > 1 << 20:
+    if size > _SEEN_MOST:
         distinct, where = np.unique(key, return_inverse=True)
         return distinct, where
     seen = np.zeros(size, bool)
@@ -120,7 +146,7 @@ def told_apart(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
     distinct = np.flatnonzero(seen)
     place = np.empty(size, np.int32)
     place[distinct] = np.arange(len(distinct), dtype=np.int32)
-    return distinct, np.take(place, key)
+    return distinct, np.take(place, key, mode="clip")  # which is twice as fast as with a check
 
 
 def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:

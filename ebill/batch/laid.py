@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ from ebill.dates import FIRST_MONTH, MONTHS, Calendar, Flags, as_days
 from ebill.errors import Refusal
 from ebill.paid import today
 from ebill.rulebook import RuleBook, Scope, Timeline
-from ebill.schedule import DATE_NAMES, DateName
+from ebill.schedule import DATE_NAMES, FIXED_NAMES, DateName
+from ebill.standing import standing
 
 Numbers = npt.NDArray[Any]
 """Whole numbers, one for each row or entry."""
@@ -54,9 +55,9 @@ class Entries(NamedTuple):
     """What is the same for all rows of an entry, one column each.
 
     `days` has a row for each of `DATE_NAMES`; `warned` is as `standing.warned` gives it, `today` the day by which an
-    invoice stands where nobody says another; `month` the number of the coverage month; `usable` says that the entry
-    has an invoice, of which every date is known. Where it is not, the others mean nothing. Later entries of the same
-    `laid` begin with these.
+    invoice stands where nobody says another, and `standing` where it then does, below 0 for nowhere; `month` the number
+    of the coverage month; `usable` says that the entry has an invoice, of which every date is known. Where it is not,
+    the others mean nothing. Later entries of the same `laid` begin with these.
     """
 
     laid: Laid
@@ -64,6 +65,7 @@ class Entries(NamedTuple):
     days: npt.NDArray[np.int32]
     warned: npt.NDArray[np.uint8]
     today: npt.NDArray[np.int32]
+    standing: npt.NDArray[np.int8]
     kind: npt.NDArray[np.int32]
     month: npt.NDArray[np.int16]
     usable: npt.NDArray[np.bool_]
@@ -75,6 +77,7 @@ class Entries(NamedTuple):
             self.days[:, rows],
             self.warned[rows],
             self.today[rows],
+            self.standing[rows],
             self.kind[rows],
             self.month[rows],
             self.usable[rows],
@@ -83,6 +86,11 @@ class Entries(NamedTuple):
     def column(self, name: DateName) -> Any:
         """Give the days of one name, by entry."""
         return self.days[DATE_NAMES.index(name)]
+
+    @staticmethod
+    def of(column: npt.NDArray[Any], numbers: Numbers) -> npt.NDArray[Any]:
+        """Give what a column says of the entries of rows, which are there: to check that again takes as long."""
+        return np.take(column, numbers, mode="clip")
 
 
 class Laid:
@@ -208,6 +216,10 @@ class Laid:
             for place, name in enumerate(DATE_NAMES):
                 days = group.dates.trails[name].days[..., :YEAR]
                 by_page.days[place, here] = np.where(usable & ~np.isnat(days), days.astype(np.int64), NONE)
+        laid = entries.cut(slice(begin * YEAR, end * YEAR))
+        generation, due, grace_end = (laid.column(name) for name in FIXED_NAMES)
+        stands: Numbers = standing(generation, due, grace_end, cast(Any, laid.today))
+        laid.standing[:] = np.where(laid.usable & (laid.today != NONE), stands, -1)
         self._used = end
         self._pages[numbers[among], year] = pages[among]
 
@@ -245,6 +257,7 @@ def _room(laid: Laid, pages: int) -> Entries:
         days=np.full((len(DATE_NAMES), count), NONE, np.int32),
         warned=np.zeros(count, np.uint8),
         today=np.full(count, NONE, np.int32),
+        standing=np.full(count, -1, np.int8),
         kind=np.zeros(count, np.int32),
         month=np.zeros(count, np.int16),
         usable=np.zeros(count, bool),

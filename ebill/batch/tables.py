@@ -21,7 +21,6 @@ Needs pyarrow, which is imported when it is first used: it takes a quarter of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from functools import cache, partial
 from types import MappingProxyType
@@ -36,14 +35,15 @@ from ebill.batch.asked import (
     ASKED,
     IDS,
     KIND,
+    alike,
     arrow,
+    coded,
     days_of,
     encoded,
     moments_of,
     readable,
     readable_schema,
     texts_of,
-    told_apart,
     written_months,
 )
 from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
@@ -135,9 +135,9 @@ class Answered(NamedTuple):
         rows, entries, numbers = len(self.numbers), self.entries, self.numbers
         columns = {name: self.asked.column(name) for name in ECHOED if name in self.asked.schema.names}
         columns["coverage_month"] = written_months(columns["coverage_month"])
-        columns |= {name: _dates(np.take(entries.column(name), numbers)) for name in DATE_NAMES}
-        as_of = np.take(entries.today, numbers) if self.as_of is None else self.as_of
-        warned = np.take(entries.warned, numbers).astype(np.int8)
+        columns |= {name: _dates(entries.of(entries.column(name), numbers)) for name in DATE_NAMES}
+        as_of = entries.of(entries.today, numbers) if self.as_of is None else self.as_of
+        warned = entries.of(entries.warned, numbers).view(np.int8)
         if self.reason is not None:
             as_of, warned = np.where(self.reason >= 0, NONE, as_of), np.where(self.reason >= 0, _NO_WORD, warned)
         columns["as_of"] = _dates(as_of)
@@ -192,43 +192,41 @@ class Batches:
         if self._laid.is_full:
             self._laid = self._fresh()
         laid, names = self._laid, asked.schema.names
-        kinds = self._kinds(laid, asked)
+        kinds, months, where = self._distinct(laid, asked)
         if self._most_kinds is not None and kinds.max(initial=0) >= self._most_kinds:
             refusal = TooManyRuleSets(self._most_kinds)
-            beyond = np.flatnonzero(kinds >= self._most_kinds).tolist()
+            beyond = np.flatnonzero(kinds[where] >= self._most_kinds).tolist()
             unread = {**unread, **dict.fromkeys(beyond, Reason(refusal.code, str(refusal)))}
             kinds = np.where(kinds < self._most_kinds, kinds, 0)
-        months = self._month_numbers(asked.column("coverage_month"))
-        entries, numbers = laid.numbers(kinds, months)
-        wrong = ~np.take(entries.usable, numbers)
+        entries, distinct = laid.numbers(kinds, months)
+        numbers = entries.of(distinct, where)
+        wrong = entries.of(~entries.of(entries.usable, distinct), where)
         wrong[list(unread)] = True
         as_of = None
         if "as_of" in names and asked.column("as_of").null_count < asked.num_rows:
             as_of, bad = days_of(asked.column("as_of"))
-            as_of = np.where(as_of == NONE, np.take(entries.today, numbers), as_of)
+            as_of = np.where(as_of == NONE, entries.of(entries.today, numbers), as_of)
             wrong |= bad
         paid = None
         if "paid_at" in names and asked.column("paid_at").null_count < asked.num_rows:
             given = moments_of(asked.column("paid_at"))
-            paid = posted(given, kinds, laid)
+            paid = posted(given, entries.of(kinds, where), laid)
             wrong |= (given.told == BAD) | ((given.told == GOOD) & (paid.posts_by == NONE))
         return answered(asked, entries, numbers, wrong, as_of, paid, partial(self._why, asked, unread))
 
-    def _kinds(self, laid: Laid, asked: Any) -> Numbers:
-        """Give the number of each row's kind: texts that are alike are read once."""
-        coded = [(name, *encoded(asked.column(name))) for name in KIND if name in asked.schema.names]
-        key, sizes = np.zeros(asked.num_rows, np.int64), []
-        for _, codes, texts in coded:
-            key = key * len(texts) + codes
-            sizes.append(len(texts))
-        distinct, where = told_apart(key, int(np.prod([float(size) for size in sizes])))
-        told: dict[str, Sequence[str | None]] = {}
-        for (name, _, texts), size in zip(reversed(coded), reversed(sizes), strict=True):
-            distinct, codes = np.divmod(distinct, size)  # a number in digits of several bases
-            told[name] = [texts[code] for code in codes.tolist()]
-        columns = [told.get(name) or [None] * len(distinct) for name in KIND]
-        kinds: list[Kind] = list(zip(*columns, strict=True))
-        return np.take(laid.kinds_of(kinds, self._scope), where)
+    def _distinct(self, laid: Laid, asked: Any) -> tuple[Numbers, Numbers, Numbers]:
+        """Give the distinct pairs of kind and coverage month, by their numbers, and which of them each row has.
+
+        Texts that are alike are read once.
+        """
+        of_kind = [(name, *encoded(asked.column(name))) for name in KIND if name in asked.schema.names]
+        rows, which = alike([(codes, len(texts)) for _, codes, texts in of_kind])
+        told = {name: [texts[code] for code in codes[rows].tolist()] for name, codes, texts in of_kind}
+        nothing = [None] * len(rows)
+        found: list[Kind] = list(zip(*(told.get(name, nothing) for name in KIND), strict=True))
+        months, numbers = self._month_numbers(asked.column("coverage_month"))
+        pairs, where = alike([(which, len(rows)), (months, len(numbers))])
+        return laid.kinds_of(found, self._scope)[which[pairs]], numbers[months[pairs]], where
 
     def _scope(self, kind: Kind) -> Scope:
         """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
@@ -245,7 +243,7 @@ class Batches:
             scope = questions.scope(self._read({**given, "coverage_month": str(FIRST_MONTH)}))
             self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
             self._scopes[others] = scope
-        return replace(scope, rows=rows)
+        return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
 
     def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
         """Read a row as the calculator reads what it is asked, every fault at once."""
@@ -267,15 +265,16 @@ class Batches:
             raise InvalidInput(found)
         return question
 
-    def _month_numbers(self, column: Any) -> Numbers:
-        """Give the number of each coverage month; below 0 where it is none that is supported."""
+    def _month_numbers(self, column: Any) -> tuple[Numbers, Numbers]:
+        """Give a column of coverage months coded, and the number of each: below 0 where none such is supported."""
         pa = arrow()
-        if pa.types.is_date32(column.type):
-            days = column.cast(pa.int32()).fill_null(NONE).to_numpy().astype("datetime64[D]")
-            months = days.astype(MONTH)
-            return np.where(months.astype(days.dtype) == days, (months - FIRST_MONTH).astype(np.int64), -1)
-        codes, texts = encoded(column)
-        return np.take(np.array([self._month_number(text) for text in texts], np.int64), codes)
+        codes, distinct = coded(column)
+        if not pa.types.is_date32(distinct.type):
+            return codes, np.array([*map(self._month_number, distinct.to_pylist()), -1], np.int64)
+        days = distinct.cast(pa.int32()).to_numpy().astype("datetime64[D]")
+        months = days.astype(MONTH)
+        numbers = np.where(months.astype(days.dtype) == days, (months - FIRST_MONTH).astype(np.int64), -1)
+        return codes, np.append(numbers, -1)
 
     def _month_number(self, text: str | None) -> int:
         number = self._months.get(text)
@@ -352,13 +351,16 @@ def answered(
     reason, reasons = why(np.flatnonzero(wrong)) if wrong.any() else (None, ())
     if reason is not None:
         numbers = np.where(wrong, 0, numbers)
-    by: Any = np.take(entries.today, numbers) if as_of is None else as_of
+    if as_of is None and paid is None:
+        stands = entries.of(entries.standing, numbers)
+        return Answered(asked, entries, numbers, None, stands, None, None, None, recorded, reason, reasons)
+    by: Any = entries.of(entries.today, numbers) if as_of is None else as_of
     generation: Any
     due: Any
     grace_end: Any
     following: Any
     generation, due, grace_end, following = (
-        np.take(entries.column(name), numbers)
+        entries.of(entries.column(name), numbers)
         for name in ("generation_date", "due_date", "grace_end_date", "next_generation_date")
     )
     timely = shown = None

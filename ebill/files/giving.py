@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import numpy as np
 
+from ebill.batch.asked import IDS
 from ebill.batch.tables import ECHOED, Answered, schema
 from ebill.files.taking import Form
 from ebill.render import lines
@@ -17,6 +19,8 @@ from ebill.render.lines import Lines, record
 ROW_GROUP: Final = 1 << 17
 """Rows of a row group of Parquet, about: written while the next ones are worked on."""
 COMPRESSION: Final = "zstd"
+TOGETHER: Final = 1 << 14
+"""Rows of a column that Parquet encodes at once: with its own thousand a quarter of the time goes by in between."""
 
 
 class Giving(ABC):
@@ -34,8 +38,11 @@ class Giving(ABC):
     def begin(self, file: IO[bytes], folder: Path | None) -> None:
         """Begin, where a file has what was written before."""
 
-    def keep(self, file: IO[bytes]) -> None:  # noqa: B027  # text is kept as it is written
-        """See to it that all that was written can be told from what the file has."""
+    def remember(self, made: Any) -> None:  # noqa: B027  # text is kept as it is written
+        """Hold what was written until it is kept."""
+
+    def keep(self, file: IO[bytes]) -> None:  # noqa: B027
+        """See to it that all that was remembered can be told from what the file has."""
 
     def finish(self) -> Path | None:
         """Give the whole file where it is another one."""
@@ -73,6 +80,7 @@ class Columns(Giving):
             for place, name in enumerate(self._schema.names):
                 if name in ECHOED:
                     self._schema = self._schema.set(place, self._schema.field(place).with_type(_text()))
+        self._writer: Any = None
         self._waiting: list[Any] = []
         self._unkept: list[Any] = []
         self._rows = 0
@@ -80,14 +88,10 @@ class Columns(Giving):
     def begin(self, file: IO[bytes], folder: Path | None) -> None:
         """Begin the file again with what was kept of it."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self._folder = cast(Path, folder)
-        whole = self._folder / "whole"
-        if self.form == "parquet":
-            self._writer = pq.ParquetWriter(whole, self._schema, compression=COMPRESSION)
-        else:
-            self._writer = pa.ipc.new_file(str(whole), self._schema)
+        if self.form == "arrow":
+            self._writer = pa.ipc.new_file(str(self._folder / "whole"), self._schema)
         end = file.tell()
         file.seek(0)
         while file.tell() < end:
@@ -109,11 +113,14 @@ class Columns(Giving):
 
     def write(self, made: Any, file: IO[bytes]) -> None:
         """Add a batch to the file."""
-        self._unkept.append(made)
         self._add(made)
 
+    def remember(self, made: Any) -> None:
+        """Hold a batch until the next stream is written."""
+        self._unkept.append(made)
+
     def keep(self, file: IO[bytes]) -> None:
-        """Write a stream of all that was added since the last one."""
+        """Write a stream of all that was remembered since the last one."""
         import pyarrow as pa
 
         with pa.ipc.new_stream(file, self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
@@ -124,6 +131,8 @@ class Columns(Giving):
     def finish(self) -> Path:
         """Write the end of the file."""
         self._flush()
+        if self._writer is None:
+            self._writer = self._parquet(self._schema.empty_table())
         self._writer.close()
         return self._folder / "whole"
 
@@ -138,11 +147,41 @@ class Columns(Giving):
 
         if self._waiting:
             table = pa.Table.from_batches(self._waiting, self._schema)
-            if self.form == "parquet":
-                self._writer.write_table(table, ROW_GROUP)
-            else:
+            if self.form == "arrow":
                 self._writer.write_table(table)
+            else:
+                self._writer = self._writer or self._parquet(table)
+                self._writer.write_table(_unified(table), ROW_GROUP)
         self._waiting, self._rows = [], 0
+
+    def _parquet(self, first: Any) -> Any:
+        """Begin a file whose first rows are these: ids that differ from row to row are not looked for again."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        alike = [
+            name
+            for name in first.schema.names
+            if name not in IDS or 2 * pc.count_distinct(first.column(name)).as_py() < first.num_rows
+        ]
+        return pq.ParquetWriter(
+            self._folder / "whole",
+            self._schema,
+            compression=COMPRESSION,
+            use_dictionary=alike,
+            write_batch_size=TOGETHER,
+        )
+
+
+def _unified(table: Any) -> Any:
+    """Give a table with one dictionary for each column given back: Parquet then takes its words as they are."""
+    import pyarrow as pa
+
+    for place, (name, column) in enumerate(zip(table.schema.names, table.columns, strict=True)):
+        if name in ECHOED and pa.types.is_dictionary(column.type):
+            with suppress(pa.ArrowInvalid):  # the words of several batches may be too many for its numbers
+                table = table.set_column(place, table.schema.field(place), column.unify_dictionaries())
+    return table
 
 
 def _text() -> Any:

@@ -58,6 +58,8 @@ def run(
             kept.note(position, rows, refused)
             noted = rows
         giving.write(made.written, kept.data)
+        if kept.is_resumable:
+            giving.remember(made.written)
         if rejects is not None and made.rejected is not None:
             kept.rejects.write(rejects.write(made.rejected, rows))
         position, rows, refused = block.position, rows + made.rows, refused + made.refused

@@ -22,8 +22,8 @@ from ebill.batch.asked import IDS
 from ebill.batch.laid import NONE, SUPPORTED, Entries, month_text
 from ebill.batch.tables import ECHOED, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
-from ebill.schedule import DATE_NAMES, FIXED_NAMES
-from ebill.standing import STANDINGS, standing
+from ebill.schedule import DATE_NAMES
+from ebill.standing import STANDINGS
 
 Form = Literal["csv", "ndjson"]
 CSV_END: Final = "\r\n"
@@ -136,13 +136,8 @@ class Lines:
         warned = self._warned().take(pa.array(entries.warned))
         if of_rows:
             return pc.binary_join_element_wise(*_merged(pieces), ""), warned
-        generation: Any
-        due: Any
-        grace_end: Any
-        generation, due, grace_end = (entries.column(name) for name in FIXED_NAMES)
-        stands = np.where(entries.today == NONE, -1, standing(generation, due, grace_end, cast(Any, entries.today)))
         pieces += [self._before("as_of"), self._days(entries.today)]
-        pieces += [self._before("standing"), self._words(STANDINGS, stands), self._before("warnings"), warned]
+        pieces += [self._before("standing"), self._words(STANDINGS, entries.standing), self._before("warnings"), warned]
         return pc.binary_join_element_wise(*_merged(pieces), ""), None
 
     def _of_kind(self, names: Sequence[str], kind: Hashable) -> str:
