@@ -3,6 +3,9 @@
 allowed = an active user, whose role may do it, who holds the entitlement it needs, and who may see the client; all
 read in the transaction of the data. What is not allowed here is refused. A client that is there but not to be seen
 is refused exactly as one that is not there: by the same query, with the same answer.
+
+What a token's scope leaves out is joined where the grant is: a scope takes away from what its user may, and gives
+nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +30,27 @@ from sqlalchemy import (
     true,
 )
 
-from ebill.errors import ClientNotFound, MissingEntitlement, NotAllowed, TermsNotAccepted, Unauthenticated
+from ebill.errors import (
+    ClientNotFound,
+    MissingEntitlement,
+    NotAllowed,
+    OutsideScope,
+    TermsNotAccepted,
+    Unauthenticated,
+)
 from ebill.store import people
 from ebill.store.glance import Glance
 from ebill.store.people import User
-from ebill.store.tables import ROLES, audit, clients, grants, memberships, users
+from ebill.store.tables import ROLES, audit, clients, grants, memberships, token_clients, tokens, users
 
 Action = Literal[
     "public",
+    "know_oneself",
     "own",
     "read_client",
     "configure_client",
     "record_payments",
+    "make_feed",
     "request_access",
     "decide_access",
     "import_clients",
@@ -48,10 +60,12 @@ Action = Literal[
 
 MAY: Final[Mapping[Action, frozenset[str]]] = {
     "public": frozenset({"producer", "client_manager", "admin"}),
+    "know_oneself": frozenset({"producer", "client_manager", "admin"}),
     "own": frozenset({"producer", "client_manager", "admin"}),
     "read_client": frozenset({"producer", "client_manager", "admin"}),
     "configure_client": frozenset({"client_manager", "admin"}),
     "record_payments": frozenset({"producer", "client_manager", "admin"}),
+    "make_feed": frozenset({"producer", "client_manager", "admin"}),
     "request_access": frozenset({"producer"}),
     "decide_access": frozenset({"client_manager", "admin"}),
     "import_clients": frozenset({"client_manager", "admin"}),
@@ -63,12 +77,21 @@ MAY: Final[Mapping[Action, frozenset[str]]] = {
 NEEDS: Final[Mapping[Action, str]] = {
     "read_client": "client_administration",
     "record_payments": "client_administration",
+    "make_feed": "client_administration",
     "read_audit": "client_administration",
 }
 """The entitlement a producer needs for it besides; managers have their team, administrators their role."""
 
 NEEDS_TERMS: Final[frozenset[Action]] = frozenset({"record_payments"})
 """What a producer may do only once the electronic payment terms are accepted."""
+
+OF_SOME_CLIENTS: Final[frozenset[Action]] = frozenset(
+    {"public", "know_oneself", "read_client", "configure_client", "record_payments", "read_audit"}
+)
+"""What a token for some clients may be used for: what is about these, and nothing that is its user's own.
+
+So it hands on nothing: it makes no token, feed, grant or user that would have more than it has itself.
+"""
 
 DEFAULT_ENTITLEMENTS: Final[Mapping[str, frozenset[str]]] = {
     "NY": frozenset({"general_agency_administrator", "client_administration", "renewals", "small_group_quotes"}),
@@ -85,9 +108,10 @@ def default_entitlements(role: str, state: str) -> frozenset[str]:
 
 
 def allow(user: User, action: Action) -> None:
-    """Let a user's role and entitlements do something, or raise NotAllowed, MissingEntitlement or TermsNotAccepted.
+    """Let a user do something by role, entitlements and scope, or say why not.
 
-    This depends on the user and the action alone, never on what is asked about.
+    Raises NotAllowed, MissingEntitlement, TermsNotAccepted or OutsideScope. This depends on the user and the action
+    alone, never on what is asked about.
     """
     if user.role not in MAY[action]:
         raise NotAllowed(user.role)
@@ -96,13 +120,15 @@ def allow(user: User, action: Action) -> None:
         raise MissingEntitlement(needed)
     if user.role == "producer" and action in NEEDS_TERMS and user.terms_accepted_at is None:
         raise TermsNotAccepted
+    if user.scope and user.scope.some_clients and action not in OF_SOME_CLIENTS:
+        raise OutsideScope("some clients")
 
 
 def may(user: User, action: Action) -> bool:
     """Tell whether `allow` would let somebody do something."""
     try:
         allow(user, action)
-    except (NotAllowed, MissingEntitlement, TermsNotAccepted):
+    except (NotAllowed, MissingEntitlement, TermsNotAccepted, OutsideScope):
         return False
     return True
 
@@ -115,19 +141,31 @@ class Entered(NamedTuple):
     state: bytes
 
 
-def enter(connection: Connection | Glance, token: str, at: datetime, action: Action, client_id: str | None) -> Entered:
+def enter(
+    connection: Connection | Glance,
+    token: str,
+    at: datetime,
+    action: Action,
+    client_id: str | None,
+    *,
+    reads: bool = False,
+    makes: bool = False,
+) -> Entered:
     """Let the holder of a token do something, to a client where one is named.
 
-    Raises Unauthenticated, NotAllowed, MissingEntitlement or ClientNotFound, in that order. All is found by one query,
-    so that nothing can change in between, and nobody can tell from the time it takes what was wrong. `state` is the
-    hash of the client's last audit row: while that is the same, nothing about the client has changed.
+    `reads` says that it changes nothing, `makes` that the client is one that may yet be made. Raises Unauthenticated,
+    what `allow` does, and ClientNotFound, in that order. All is found by one query, so that nothing can change in
+    between, and nobody can tell from the time it takes what was wrong. `state` is the hash of the client's last audit
+    row: while that is the same, nothing about the client has changed.
     """
     row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
     if row is None:
         raise Unauthenticated
-    user = people.as_user(row)
+    user = people.as_holder(row)
     allow(user, action)
-    if client_id is not None and row.client_state is None:
+    if row.read_only and not reads:
+        raise OutsideScope("reading")
+    if client_id is not None and row.client_state is None and not (makes and not row.some_clients):
         raise ClientNotFound
     return Entered(user, row.token_id, row.client_state or b"")
 
@@ -148,7 +186,7 @@ def enter_session(connection: Connection, cookie: str, at: datetime, action: Act
 
 def visible(user: User) -> ColumnElement[bool]:
     """Give the condition on `client` rows under which a user may see them, for a query to join."""
-    return _visible(user.role, user.user_id)
+    return and_(_visible(user.role, user.user_id), within(user, clients.c.client_id))
 
 
 def among(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
@@ -156,16 +194,28 @@ def among(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
 
     For a producer it begins with what was granted, however many clients there are.
     """
+    scope = within(user, client_id)
     if user.role == "admin":
-        return true()
+        return scope
     if user.role == "producer":
-        return client_id.in_(select(grants.c.client_id).where(grants.c.user_id == user.user_id))
-    return client_id.in_(select(clients.c.client_id).where(visible(user)))
+        return and_(client_id.in_(select(grants.c.client_id).where(grants.c.user_id == user.user_id)), scope)
+    return and_(client_id.in_(select(clients.c.client_id).where(_visible(user.role, user.user_id))), scope)
+
+
+def within(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Give the condition on a column of client ids that the scope of a user's token makes: only these, or any."""
+    if user.scope is None or not user.scope.some_clients:
+        return true()
+    return client_id.in_(select(token_clients.c.client_id).where(token_clients.c.token_id == user.scope.token_id))
 
 
 def see(connection: Connection, user: User, client_id: str) -> None:
     """Let a user see a client, or raise ClientNotFound: one query, whether it is missing or not theirs."""
-    if connection.scalar(_see(user.role), {"client_id": client_id, "user_id": user.user_id}) is None:
+    asked = {"client_id": client_id, "user_id": user.user_id}
+    query = _see(user.role)
+    if user.scope is not None:
+        query = query.where(within(user, clients.c.client_id))
+    if connection.scalar(query, asked) is None:
         raise ClientNotFound
 
 
@@ -191,10 +241,16 @@ def _enter() -> Select[Any]:
     last = select(audit.c.hash).where(audit.c.client_id == clients.c.client_id).order_by(audit.c.sequence.desc())
     state = (
         select(func.coalesce(last.limit(1).scalar_subquery(), literal(b"", LargeBinary)))
-        .where(clients.c.client_id == bindparam("client_id"), may_see)
-        .correlate(users)
+        .where(clients.c.client_id == bindparam("client_id"), may_see, _in_scope())
+        .correlate(users, tokens)
     )
     return people.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
+
+
+def _in_scope() -> ColumnElement[bool]:
+    of_token = token_clients.c.token_id == tokens.c.token_id
+    named = select(token_clients.c.client_id).where(of_token, token_clients.c.client_id == clients.c.client_id)
+    return or_(tokens.c.some_clients == 0, exists(named.correlate(clients, tokens)))
 
 
 _ENTER: Final = _enter()

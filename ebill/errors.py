@@ -375,6 +375,16 @@ class NotAllowed(Refusal):
         self.role = role
 
 
+class OutsideScope(Refusal):
+    """The user may do this, but not by a token of this scope: one for `what` alone, whatever it is asked about."""
+
+    code = "outside_scope"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This token is for {what} alone. Ask with one of another scope.")
+        self.what = what
+
+
 class TermsNotAccepted(Refusal):
     """A producer records payments only once the electronic payment terms are accepted."""
 

@@ -28,10 +28,12 @@ DAY = timedelta(days=1)
 # The table of section 4, one line an action: what a producer, a client manager and an administrator may.
 ROLES_MAY = """
 public            producer client_manager admin
+know_oneself      producer client_manager admin
 own               producer client_manager admin
 read_client       producer client_manager admin
 configure_client           client_manager admin
 record_payments   producer client_manager admin
+make_feed         producer client_manager admin
 request_access    producer
 decide_access              client_manager admin
 import_clients             client_manager admin
@@ -65,7 +67,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role: str, action: A
     assert may == (role in MAY_AT_ALL[action])
 
 
-@pytest.mark.parametrize("action", ["read_client", "record_payments", "read_audit"])
+@pytest.mark.parametrize("action", ["read_client", "record_payments", "make_feed", "read_audit"])
 def test_a_producer_needs_client_administration_for_it_whatever_else_they_have(action: Action) -> None:
     without = ALL - ADMINISTRATION
     assert NEEDS[action] == "client_administration"

@@ -212,6 +212,22 @@ def test_a_token_is_printed_alone_and_once_and_can_be_revoked() -> None:
 
 
 @pytest.mark.usefixtures("imported")
+def test_a_token_may_be_for_reading_and_for_clients_that_its_user_sees() -> None:
+    said("user", "add", "pat", "--name=Pat", "--role=producer")
+    said("grant", "add", "pat", "ACME-1")
+    said("token", "make", "pat", "--read-only", "--client", "ACME-1")
+    said("token", "make", "pat", "--name=of all")
+    assert [re.split(r"  +", line)[4:] for line in said("token", "list", "pat").splitlines()[2:]] == [
+        ["read only", "ACME-1"],
+        ["all"],
+    ]
+    said("user", "add", "sue", "--name=Sue", "--role=producer")
+    unseen, unknown = (refused("token", "make", "sue", "--client", which) for which in ("ACME-1", "NOBODY-1"))
+    assert unseen.replace("ACME-1", "NOBODY-1") == unknown
+    assert "no client NOBODY-1" in unknown
+
+
+@pytest.mark.usefixtures("imported")
 def test_grants_are_given_and_taken_all_or_none(url: str) -> None:
     said("user", "add", "pat", "--name=Pat", "--role=producer")
     assert "no client ACME-2" in refused("grant", "add", "pat", "ACME-1", "ACME-2")

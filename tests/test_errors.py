@@ -30,6 +30,7 @@ from ebill.errors import (
     NotAllowed,
     NotBilled,
     OutsideCalendar,
+    OutsideScope,
     PaymentOutsideCalendar,
     Refusal,
     Stale,
@@ -272,6 +273,12 @@ DAY, OTHER = date(2026, 8, 1), date(2026, 8, 31)
             "missing_entitlement",
             "This needs the entitlement client_administration; ask your administrator for it.",
             {"entitlement": "client_administration"},
+        ),
+        (
+            OutsideScope("reading"),
+            "outside_scope",
+            "This token is for reading alone. Ask with one of another scope.",
+            {"what": "reading"},
         ),
         (NotAllowed("client_manager"), "not_allowed", "A client manager may not do this.", {"role": "client_manager"}),
         (

@@ -431,6 +431,21 @@ def test_a_token_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
     assert opened.client.get("/v1/me", headers=bearer).status_code == 401
 
 
+def test_a_token_may_be_made_for_reading_and_for_some_clients(opened: Visits) -> None:
+    form = {"name": "Narrow", "read_only": "yes", "client_ids": ACME}
+    made = text_of(opened.send("producer", "/me/tokens", form))
+    (token,) = re.findall(r'value="(ebp_\w+)"', made)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert opened.client.get(f"/v1/clients/{ACME}", headers=bearer).status_code == 200
+    assert opened.client.get("/v1/tokens", headers=bearer).get_json()["code"] == "outside_scope"
+    assert f"Reading, {ACME}" in text_of(opened.look("producer", "/me"))
+    assert f"Reading, {ACME}" in text_of(opened.look("admin", "/admin/users/pat-producer"))
+    for client_ids in (ZENITH, UNKNOWN, " , "):
+        answer = opened.send("producer", "/me/tokens", {"name": "A", "client_ids": client_ids})
+        assert (answer.status_code, "ebp_" in text_of(answer)) == (422, False)
+    assert opened.send("producer", "/me/tokens", {"name": "A", "read_only": "no"}).status_code == 422
+
+
 def test_a_calendar_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
     form = {"name": "Mine", "state": "PA", "kind_due": "yes", "names": "yes"}
     made = text_of(opened.send("producer", "/me/feeds", form))

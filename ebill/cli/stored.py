@@ -259,12 +259,20 @@ def token() -> None:
 @click.argument("user_id", metavar="USER")
 @click.option("--name", default="made by the command", show_default=True)
 @click.option("--days", type=click.IntRange(1, people.TOKEN_DAYS_MOST), default=people.TOKEN_DAYS, show_default=True)
-def make_token(user_id: str, name: str, days: int) -> None:
+@click.option("--read-only", is_flag=True, help="It changes nothing, and hands no right on.")
+@click.option(
+    "--client",
+    "client_ids",
+    metavar="CLIENT",
+    multiple=True,
+    help="For this client alone, which its user sees; may be repeated.  [default: all that they see]",
+)
+def make_token(user_id: str, name: str, days: int, client_ids: tuple[str, ...], *, read_only: bool) -> None:
     """Make a token; it is printed this once, and kept nowhere."""
     with changing() as write:
         if kept.user(write.connection, user_id) is None:
             raise UserNotFound
-        made = people.token_for(write, user_id, name, days)
+        made = people.token_for(write, user_id, name, days, read_only=read_only, client_ids=client_ids or None)
     click.echo(made["token"])
     click.echo(f"token {made['token_id']} of {user_id}, until {made['expires_at']:%Y-%m-%d}", err=True)
 
@@ -286,9 +294,10 @@ def list_tokens(user_id: str | None) -> None:
 
     with opened() as store, store.reading() as connection:
         tokens = kept.tokens_of(connection, user_id)
-    rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "revoked" if t.revoked_at else ""]
+    rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "read only" if t.read_only else "",
+             "all" if t.client_ids is None else ", ".join(t.client_ids), "revoked" if t.revoked_at else ""]
             for t in tokens)  # fmt: skip
-    click.echo(table(["token", "user", "name", "until", ""], rows), nl=False)
+    click.echo(table(["token", "user", "name", "until", "", "clients", ""], rows), nl=False)
 
 
 @click.group(short_help="which clients a producer may see")

@@ -96,7 +96,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path="/v1/feeds",
-        allows="read_client",
+        allows="make_feed",
         view=make_feed,
         summary="Make a calendar feed",
         gives=answers.NewFeed,

@@ -10,7 +10,7 @@ from ebill.errors import Fault, InvalidInput, Refusal, WrongPassword
 from ebill.grammar import Choice, Strict
 from ebill.service import calculator, feeds, people, sessions
 from ebill.web.feeds import addresses
-from ebill.web.pages.fields import whole
+from ebill.web.pages.fields import parted, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
 from ebill.web.reading import refuse_unknown
 
@@ -38,8 +38,11 @@ def payment_terms(sent: Send) -> Moved:
 
 def make_own_token(sent: Send) -> Shown:
     """Make a token, and show it this once."""
-    refuse_unknown(sent.form, ("name", "days"))
-    body: dict[str, Any] = {**sent.form, **({"days": whole(sent.form["days"])} if "days" in sent.form else {})}
+    refuse_unknown(sent.form, ("name", "days", "read_only", "client_ids"))
+    body: dict[str, Any] = dict(sent.form)
+    for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
+        if name in body:
+            body[name] = read(body[name])
     made = people.make_token(sent.write, sent.user, body)
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
@@ -122,6 +125,11 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     return Shown("me.html", values)
 
 
+def _ticked(said: str) -> bool | str:
+    """Read a box that was ticked; what no box says is left for the schema to refuse."""
+    return said == "yes" or said
+
+
 def _counts(held: dict[str, Any], now: Any) -> bool:
     return held["revoked_at"] is None and held["expires_at"] > now
 
@@ -143,7 +151,7 @@ PAGES: Final = (
     Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
     Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, again=_again("tokens")),
     Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),
-    Page(method="POST", path="/me/feeds", allows="read_client", view=make_own_feed, again=_again("feeds")),
+    Page(method="POST", path="/me/feeds", allows="make_feed", view=make_own_feed, again=_again("feeds")),
     Page(method="POST", path="/me/feeds/{feed_id}/revoke", allows="own", view=revoke_own_feed),
     Page(method="POST", path="/me/sessions/{session_id}/end", allows="own", view=end_session),
 )
