@@ -591,12 +591,23 @@ class NotSignedIn(Refusal):
 
 
 class WrongPassword(Refusal):
-    """Somebody who is signed in does not know the password that they want to change."""
+    """Somebody who is signed in does not know the password that they have."""
 
     code = "wrong_password"
 
     def __init__(self) -> None:
         super().__init__("That is not the password that you have now; nothing was changed.")
+
+
+class ProofNeeded(Refusal):
+    """What hands on or ends what somebody holds is done by nobody who only found their browser open."""
+
+    code = "proof_needed"
+
+    def __init__(self, *, has_password: bool) -> None:
+        how = "Give your password with it." if has_password else "Sign out, sign in again, and do it then."
+        super().__init__(f"It is more than 15 minutes since you signed in. {how}")
+        self.has_password = has_password
 
 
 class NotIdentified(Refusal):

@@ -32,6 +32,7 @@ from ebill.errors import (
     OutsideCalendar,
     OutsideScope,
     PaymentOutsideCalendar,
+    ProofNeeded,
     Refusal,
     Stale,
     TokenAlreadyShown,
@@ -279,6 +280,18 @@ DAY, OTHER = date(2026, 8, 1), date(2026, 8, 31)
             "outside_scope",
             "This token is for reading alone. Ask with one of another scope.",
             {"what": "reading"},
+        ),
+        (
+            ProofNeeded(has_password=True),
+            "proof_needed",
+            "It is more than 15 minutes since you signed in. Give your password with it.",
+            {"has_password": True},
+        ),
+        (
+            ProofNeeded(has_password=False),
+            "proof_needed",
+            "It is more than 15 minutes since you signed in. Sign out, sign in again, and do it then.",
+            {"has_password": False},
         ),
         (NotAllowed("client_manager"), "not_allowed", "A client manager may not do this.", {"role": "client_manager"}),
         (

@@ -31,6 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from ebill.store.glance import Glance
 from ebill.store.many import holds
 from ebill.store.tables import (
+    Instant,
     access_request_clients,
     access_requests,
     client_versions,
@@ -492,6 +493,18 @@ def seen(connection: Connection, cookie: str, at: datetime) -> None:
     """Note that a session is in use; not more than every minute, as `used`. What was seen later stays so."""
     due = _is_due(sessions.c.seen_at, at, SESSION_NOTED)
     connection.execute(update(sessions).where(sessions.c.hash == _hash(cookie), due).values(seen_at=at))
+
+
+def proved_at(connection: Connection, cookie: str) -> datetime | None:
+    """Give when whoever has a session last proved who they are: by signing in, or by their password since then."""
+    last = func.coalesce(sessions.c.proved_at, sessions.c.created_at, type_=Instant)
+    found: datetime | None = connection.scalar(select(last).where(sessions.c.hash == _hash(cookie)))
+    return found
+
+
+def proved(connection: Connection, cookie: str, at: datetime) -> None:
+    """Note that whoever has a session gave their password."""
+    connection.execute(update(sessions).where(sessions.c.hash == _hash(cookie)).values(proved_at=at))
 
 
 def end_sessions(connection: Connection, user_id: str, at: datetime, cookie: str | None = None) -> int:

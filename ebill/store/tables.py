@@ -323,6 +323,7 @@ sessions: Final = _table(
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("proved_at", Instant),
 )
 
 audit: Final = _table(

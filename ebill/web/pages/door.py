@@ -185,7 +185,7 @@ class Door:
         query = _read(page.query, given())
         by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
         try:
-            made = page.before(self._ready(user, path, form)) if page.before else None
+            made = page.before(self._ready(cookie, user, path, form)) if page.before else None
             is_import = page.allows == "import_clients"
             with patience.endless(is_import), self.store.writing(by, lambda: datetime.now(UTC)) as write:
                 now = write.at
@@ -215,8 +215,9 @@ class Door:
         answer = respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
         return _waiting(answer, refusal)
 
-    def _ready(self, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
-        return Ready(user, path, form, self.store.reading, self.tries, request.remote_addr or "")
+    def _ready(self, cookie: str, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
+        now, address = datetime.now(UTC), request.remote_addr or ""
+        return Ready(now, cookie, user, path, form, self.store.reading, self.tries, address)
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:

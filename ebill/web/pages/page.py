@@ -106,6 +106,8 @@ Reading = Callable[[], AbstractContextManager[Connection]]
 class Ready:
     """A form that was sent by somebody who may, while no transaction is open; `address` is where it came from."""
 
+    now: datetime
+    cookie: str
     user: User
     path: Mapping[str, str]
     form: Mapping[str, str]
