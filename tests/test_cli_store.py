@@ -6,14 +6,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 
 from ebill import passwords
 from ebill.cli import main
-from ebill.store import people
+from ebill.store import keys, people
 from ebill.store.audit import By
 from ebill.store.engine import Store
+from ebill.store.tables import audit
 from tests.books import TEXT, edited
 from tests.migrating import upgrade_to
 
@@ -120,6 +123,22 @@ def test_a_backup_of_an_older_release_is_restored_as_it_was(tmp_path: Path, monk
     monkeypatch.setenv("EBILL_DATABASE_URL", f"sqlite:///{tmp_path}/restored.db")
     assert "ebill db upgrade" in said("db", "restore", str(tmp_path / "old.db"))
     assert "up to date" in said("db", "upgrade")
+
+
+def test_a_rotated_key_is_noted_in_the_audit_and_shown_nowhere(url: str) -> None:
+    assert "opens until" in said("db", "rotate-key")
+    assert "opens nothing" in said("db", "rotate-key", "--at-once")
+    store = Store(url)
+    with store.reading() as connection:
+        rows = connection.execute(select(audit.c.actor, audit.c.after).where(audit.c.action == "rotate_key")).all()
+        key = keys.seal(connection)
+    store.close()
+    assert [(row.actor, orjson.loads(row.after)["before_opens_until"] is None) for row in rows] == [
+        ("command", False),
+        ("command", True),
+    ]
+    assert key is not None
+    assert key.hex() not in str(rows)
 
 
 @pytest.mark.usefixtures("imported")

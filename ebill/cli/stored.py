@@ -19,7 +19,7 @@ import click
 from ebill import bookfile, demo, passwords
 from ebill.errors import ClientNotFound, StoreRefused, StoreUnavailable, UserNotFound
 from ebill.rulebook import RuleBook
-from ebill.service import imports, people, reminders
+from ebill.service import imports, people, reminders, sealing
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
 from ebill.store import backup as copies
@@ -116,6 +116,19 @@ def restore(file: Path) -> None:
         return
     with changing() as write:
         write.audit(copies.RESTORED, after={"rows": last.sequence})
+
+
+@db.command(name="rotate-key")
+@click.option("--at-once", is_flag=True, help="The key before opens nothing any more: where somebody may have it.")
+def rotate_key(*, at_once: bool) -> None:
+    """Let a new key seal cursors and forms; what the one before has sealed still opens for a day.
+
+    Then start the service again, all its processes: each takes the key as it starts. Calendars stay as they are.
+    """
+    with changing() as write:
+        until = sealing.rotate(write, at_once=at_once)
+    opens = f"the one before opens until {until:%Y-%m-%d %H:%M} UTC" if until else "the one before opens nothing"
+    click.echo(f"A new key seals once the service is started again; {opens}")
 
 
 @db.command(name="check")

@@ -365,6 +365,7 @@ secrets: Final = _table(
     "secret",
     Column("name", TEXT, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    Column("until", Instant),
 )
 
 APPEND_ONLY: Final = (audit, rules, exceptions, client_versions, account_versions, books)

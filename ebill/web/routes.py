@@ -24,6 +24,7 @@ from ebill.rulebook import RuleBook
 from ebill.service.clients import Precondition
 from ebill.store.engine import Writing
 from ebill.store.glance import Glance
+from ebill.store.keys import Seal
 from ebill.store.people import User
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -69,7 +70,7 @@ class Signed:
     connection: Connection
     path: Mapping[str, str]
     query: Any
-    seal: bytes
+    seal: Seal
 
 
 class Glanced(NamedTuple):

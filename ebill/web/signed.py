@@ -30,13 +30,14 @@ from ebill.errors import InvalidInput, StoreUnavailable, Unauthenticated
 from ebill.grammar import faults
 from ebill.render.json import encode
 from ebill.rulebook import RuleBook
-from ebill.service import forms
+from ebill.service import forms, sealing
 from ebill.service.clients import Precondition
-from ebill.store import keys, patience, people
 from ebill.store import once as kept_once
+from ebill.store import patience, people
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
 from ebill.store.glance import Glance
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web import conditions, once, reading, steady
 from ebill.web.ahead import Answer, Plain
@@ -70,23 +71,14 @@ class SignedIn:
 
     def __init__(self, store: Store, file: BookFile) -> None:
         self.store, self.books = store, Books(store, file)
-        self.seal = self._key(keys.OURS)
+        self._keys = sealing.seal(store, "ebill", clock)
         self._looked: dict[str, datetime] = {}
         self.steady: Steady[Kept] = Steady()
 
-    def _key(self, name: str) -> bytes:
-        """Give a key of this installation, making it where this is its first start."""
-        with self.store.reading() as connection:
-            found = keys.key(connection, name)
-        if found is not None:
-            return found
-        with self.store.writing(By("ebill", clock()), clock) as write:
-            found = keys.key(write.connection, name)
-            if found is not None:
-                write.unchanged()
-                return found
-            write.audit("make_key", subject=name)
-            return keys.make(write.connection, name)
+    @property
+    def seal(self) -> Seal:
+        """The keys that count now, as they were when this process started."""
+        return self._keys.at(clock())
 
     def view(self, route: Route) -> View:
         """Put around a route's view all that comes before it and after it."""

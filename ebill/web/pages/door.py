@@ -47,6 +47,7 @@ from ebill.service import forms, waiting
 from ebill.service.invoices import quarter
 from ebill.store import audit, patience, people
 from ebill.store.audit import By
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web import reading
 from ebill.web.fence import CODE, REQUEST_ID, SIGNED
@@ -116,10 +117,15 @@ class Door:
 
     def __init__(self, signed: SignedIn, provider: Provider | None) -> None:
         self.provider = provider
-        self.store, self.books, self.seal = signed.store, signed.books, signed.seal
+        self.store, self.books, self._signed = signed.store, signed.books, signed
         self.tries = Tries()
         self.steady: Steady[Shown] = Steady()
         self._looked: dict[str, datetime] = {}
+
+    @property
+    def seal(self) -> Seal:
+        """The keys that count now."""
+        return self._signed.seal
 
     def view(self, page: Page) -> View:
         """Put around a page's view all that comes before it and after it."""

@@ -19,6 +19,7 @@ from ebill.access import Action
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store.engine import Writing
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web.pages.tries import Tries
 
@@ -46,7 +47,7 @@ class Look:
     connection: Connection
     path: Mapping[str, str]
     query: Any
-    seal: bytes
+    seal: Seal
     cookie: str
 
 
