@@ -2,17 +2,19 @@
 
 `--quick` shows them at the size of the ordinary tests. What was seen is kept, and the reliability page written; a
 figure of the long size is not replaced by a quick one. Ends with 1 where a goal does not hold or a planted fault is
-not caught.
+not caught. What the service logs in this process is shown where a goal falls, the last lines of it.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
 import time
 import traceback
-from contextlib import closing
+from collections import deque
+from contextlib import closing, redirect_stderr
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -25,6 +27,18 @@ from tests.trust.goals import Goal, Size
 from tests.trust.showing import caught, shown
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
+
+
+class Last(io.TextIOBase):
+    """Keeps the last lines that were written to it."""
+
+    def __init__(self, many: int = 10) -> None:
+        self.lines = deque[str](maxlen=many)
+
+    def write(self, line: str) -> int:
+        """Keep a line."""
+        self.lines.append(line.rstrip())
+        return len(line)
 
 
 def main(*given: str) -> int:
@@ -48,16 +62,17 @@ def _show(goal: Goal, at: str, size: Size, databases: Databases) -> bool:
     for place in goal.places:
         label = f"[{at}] {goal.id} {goal.name}" + (f", {place}" if place else "")
         begun = time.monotonic()
-        with CONSOLE.status(label) as status:
+        log = Last()
+        with CONSOLE.status(label) as status, redirect_stderr(log):
             try:
                 seen[place] = shown(goal, place, size, databases, lambda said: status.update(f"{label}: {said}"))  # noqa: B023  # called at once
             except Exception as fell:  # noqa: BLE001  # whatever stops a goal, the others are still shown
                 seen[place] = f"DOES NOT HOLD: {type(fell).__name__}: {fell}"
                 good = False
-                CONSOLE.print(traceback.format_exc(), markup=False)
+                CONSOLE.print("\n".join([traceback.format_exc(), *log.lines]), markup=False)
         CONSOLE.print(f"{label}: {seen[place]} ({time.monotonic() - begun:.0f} s)", markup=False)
     for name, plant in goal.faults.items():
-        with CONSOLE.status(f"[{at}] {goal.id}, planted: {name}"):
+        with CONSOLE.status(f"[{at}] {goal.id}, planted: {name}"), redirect_stderr(Last()):
             faults[name] = caught(goal, plant, databases)
         good = good and faults[name] is not None
         CONSOLE.print(f"    planted: {name}: {faults[name] or 'NOT CAUGHT'}", markup=False)

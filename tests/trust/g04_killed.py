@@ -29,9 +29,9 @@ def killed(run: Run) -> str:
     with starter() as writers:
         points, found = killed_at_each(writers, url, HOW["change"], "statement")
         require(not found, f"killed at statement {points}: {found}")
-        acknowledged, slowest = killed_at_random(run, writers, url, run.pick(5, 200))
+        acknowledged, slowest = killed_at_random(run, writers, url, run.pick(5, 500))
     return (
-        f"0 of {len(acknowledged):,} acknowledged changes lost or halved by {run.pick(5, 200)} kills of 4 writers at "
+        f"0 of {len(acknowledged):,} acknowledged changes lost or halved by {run.pick(5, 500)} kills of 4 writers at "
         f"random and one before each of {points} statements; checked whole in {slowest:.1f} s at most"
     )
 

@@ -22,7 +22,7 @@ def edit(own: Door, number: int, edits: int) -> Iterator[tuple[int, int, str]]:
 
     That is the version it was made from, the one it made, and its text.
     """
-    tag = own.ask("manager", "GET", ACCOUNT).headers["ETag"]
+    tag = when_free(partial(own.ask, "manager", "GET", ACCOUNT)).headers["ETag"]
     for each in range(edits):
         text = f"edit {each} of {number}"
         body, condition = {"name": text, "kind": "site"}, {"If-Match": tag}
