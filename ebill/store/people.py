@@ -596,7 +596,7 @@ def as_holder(row: Any) -> User:
 def _token(row: Any) -> Token:
     values = {name: getattr(row, name) for name in Token.__slots__}
     values["read_only"] = bool(row.read_only)
-    values["client_ids"] = tuple(sorted((row.client_ids or "").split(","))) if row.some_clients else None
+    values["client_ids"] = tuple(sorted(filter(None, (row.client_ids or "").split(",")))) if row.some_clients else None
     return Token(**values)
 
 
