@@ -7,9 +7,10 @@ HASHED := --python .venv --quiet --require-hashes --no-build --compile-bytecode
 ITSELF := --python .venv --quiet --offline --no-deps --editable .
 LOCK := $(PIP) compile --quiet --universal --fork-strategy fewest --generate-hashes --no-build --custom-compile-command "make lock"
 PYTEST := .venv/bin/pytest -n auto --dist worksteal
+BUILDER = $(firstword $(shell command -v podman buildah))
 ARGS ?=
 
-.PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants sbom lock
+.PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants sbom container lock
 help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
@@ -60,6 +61,10 @@ sbom: .venv/.test ## what the service is made of, as CycloneDX, and every licenc
 	$(PIP) sync --python dist/.venv --quiet --require-hashes --no-build requirements.lock
 	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file dist/sbom.json dist/.venv
 	.venv/bin/python -m tests.licences > dist/licences.csv
+
+container: ## build the container "ebill" with podman or buildah (ARGS="--build-arg BASE=…": on another Debian)
+	@[ -n "$(BUILDER)" ] || { echo "podman or buildah is needed, as in: apt-get install podman" >&2; exit 1; }
+	$(BUILDER) build --format docker --file ebill/operating/Containerfile --tag ebill $(ARGS) .
 
 lock: $(MADE) ## pin what pyproject.toml asks for (ARGS=--upgrade: anew)
 	$(LOCK) $(ARGS) --group setup --output-file requirements-uv.lock

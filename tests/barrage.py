@@ -14,7 +14,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any, Final
 from urllib.parse import quote, quote_from_bytes, urlencode
@@ -24,6 +24,7 @@ from ebill.web.fence import HEADERS
 from ebill.web.pages import cookies
 from ebill.web.pages.page import Page
 from ebill.web.routes import Csv, Ndjson, Route
+from tests.drawn import drawn_body, drawn_life
 from tests.hostile import Answer, Sent, ask
 from tests.spoilt import VALUES, spoil, spoil_bytes, written
 from tests.visits import HTML, MULTIPART, Visits, session_ids
@@ -74,6 +75,13 @@ HOSTILE_HEADERS: Final[Mapping[str, Sequence[str]]] = {
     "Date": ("\xff",),
 }  # fmt: skip
 """What may stand in a header; a server hands on bytes beyond ASCII as Latin-1, and no control characters."""
+SPOILT: Final = ("path", "query", "header", "body", "body", "method", "length")
+"""Where a request is spoilt."""
+COSTLY: Final = frozenset({"/readyz", "/v1/feeds/<secret>", "/v1/calculate/batch"})
+"""Addresses where everybody may ask, and an answer takes milliseconds."""
+CALCULATE: Final = "POST /v1/calculate"
+OFTEN: Final = frozenset({CALCULATE, "GET /v1/posting", "GET /v1/states/<code>"})
+LIVES: Final = 200
 WORD: Final = "seven green bicycles"
 UNSEEN: Final[Mapping[str, Mapping[str, str]]] = {
     "/import": {"held": "cmVjb3JkLGNsaWVudF9pZAo="},
@@ -138,6 +146,8 @@ class Barrage:
 
     opened: Visits
     seed: int
+    rarely: int = 1
+    """One in so many is drawn from all there is; the others are `at_the_edge`, which costs a tenth."""
     draw: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +157,12 @@ class Barrage:
             self.forms = self._forms()
         self.targets = list(self._targets())
         self.actors = [*ACTORS, "producer", "manager", "manager", "admin"]
+        self.lives = [drawn_life(self.draw) for _ in range(LIVES)]
+        signed = {route.rule for route in ROUTES if not route.is_public and not route.by_secret}
+        self.signed = [target for target in self.targets if target.rule in signed]
+        self.open = [each for each in self.targets if not each.page and each.rule not in {*signed, *COSTLY}]
+        self.calculator = [each for each in self.open if str(each) in OFTEN]
+        self.batch = [each for each in self.targets if str(each) == f"{CALCULATE}/batch"]
 
     def send(self, count: int) -> Counter[int]:
         """Send some; count the statuses. Raises AssertionError, with the request, for an answer that may not be."""
@@ -154,8 +170,8 @@ class Barrage:
         log = Log()
         with contextlib.redirect_stderr(log):
             for _ in range(count):
-                target = self.draw.choice(self.targets)
-                sent, changes = self.request(target)
+                rare = self.draw.randrange(self.rarely) == 0
+                target, sent, changes = self.anywhere() if rare else self.at_the_edge()
                 answer = ask(self.opened.app, sent, **changes)
                 wrong = said_wrong(answer, sent) or log.wrong
                 if wrong:
@@ -165,10 +181,36 @@ class Barrage:
 
     def request(self, target: Target) -> tuple[Sent, dict[str, str]]:
         """Draw a request for an address, and what a server would say besides of it."""
+        spoilt = self.draw.choice((0, 0, 1, 1, 2, 3))
+        where = [self.draw.choice(SPOILT) for _ in range(spoilt)]
+        return self.spoilt(target, self.draw.choice(self.actors), where)
+
+    def at_the_edge(self) -> tuple[Target, Sent, dict[str, str]]:
+        """Draw one that is answered before the store is asked: of the calculator, of nobody, or by no method."""
         draw = self.draw
-        actor = draw.choice(self.actors)
-        spoilt = draw.choice((0, 0, 1, 1, 2, 3))
-        where = [draw.choice(("path", "query", "header", "body", "body", "method", "length")) for _ in range(spoilt)]
+        shares = (self.calculator, 49), (self.batch, 1), (self.open, 20), (self.signed, 25), (self.targets, 5)
+        among = draw.choices([few for few, _ in shares], [share for _, share in shares])[0]
+        target = draw.choice(among)
+        where = [draw.choice(SPOILT) for _ in range(draw.choice((0, 1, 1, 2, 3)))]
+        sent, changes = self.spoilt(target, "anyone", where)
+        if among is self.targets:
+            sent = replace(sent, method=draw.choice(METHODS[-4:]))
+        elif str(target) == CALCULATE and draw.random() < 0.7:
+            sent = replace(sent, body=drawn_body(draw, self.lives))
+            changes.pop("CONTENT_LENGTH", None)
+        elif draw.random() < 0.3:
+            told = {"Authorization": draw.choice(HOSTILE_HEADERS["Authorization"])}
+            sent = replace(sent, headers={**sent.headers, **told})
+        return target, sent, changes
+
+    def anywhere(self) -> tuple[Target, Sent, dict[str, str]]:
+        """Draw one for any address, by anybody."""
+        target = self.draw.choice(self.targets)
+        return target, *self.request(target)
+
+    def spoilt(self, target: Target, actor: str, where: Sequence[str]) -> tuple[Sent, dict[str, str]]:
+        """Write a request of somebody, spoilt in some places, and what a server would say besides of it."""
+        draw = self.draw
         query = {**draw.choice(target.queries)}
         path = self.path(target, hostile="path" in where)
         headers = self.headers(target, actor)
@@ -389,6 +431,8 @@ def said_wrong(answer: Answer, sent: Sent) -> str:
         return f"the status {answer.status}: {answer.body[:300]!r}"
     if odd := [name for name in once if given[name] > 1 or (name in NAMES_EVERYWHERE and not given[name])]:
         return f"{', '.join(sorted(odd))}, not once"
+    if 300 <= answer.status < 400 and answer.status not in (303, 304):
+        return f"the status {answer.status}: there is one address for each thing"
     if not all(value.isascii() and value.isprintable() for _, value in answer.headers):
         return f"a header that is no line of ASCII: {answer.headers}"
     return "" if answer.status < 400 or sent.method == "HEAD" else error_wrong(answer, sent)

@@ -36,6 +36,11 @@ _VFS_METHODS: Final = (
 )  # fmt: skip
 
 
+FAILING: Final = {"open": 14, "write": 778, "truncate": 1546, "sync": 1034, "delete": 2570}
+"""SQLITE_CANTOPEN, and SQLITE_IOERR with its kinds."""
+FULL: Final = {**FAILING, "write": 13}
+
+
 class FileMethods(Structure):
     """`sqlite3_io_methods`."""
 
@@ -152,6 +157,20 @@ class Disk:
         self.names.pop(name, None)
         if folder_synced:
             self.synced_names = dict(self.names)
+
+
+class Failing:
+    """A disk that fails at its n-th operation of those that may fail, once or from then on."""
+
+    def __init__(self, codes: dict[str, int], at: int, *, for_ever: bool) -> None:
+        self.codes, self.left, self.for_ever = codes, at, for_ever
+
+    def __call__(self, what: str) -> int:
+        """Give the code of an operation."""
+        if what not in self.codes:
+            return OK
+        self.left -= 1
+        return self.codes[what] if self.left == 0 or (self.left < 0 and self.for_ever) else OK
 
 
 def _put(content: bytearray, where: int, what: bytes) -> None:

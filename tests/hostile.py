@@ -617,7 +617,8 @@ ROWS: Final = (
     *(
         lost(60, f"a strange form of {path}", path)
         for path in ("/v1/states;jsessionid=1", "/V1/states", "/v1/STATES", "/v1/states%2f", "/v1/./states",
-                     "/x/../v1/states", "/v1/states%20", "/v1%2fstates/", "/v1/states.json", "/livez/", "/docs/", "*")
+                     "/x/../v1/states", "/v1/states%20", "/v1%2fstates/", "/v1/states.json", "/livez/", "/docs/", "*",
+                     "", "v1/states", "?state=PA")
     ),
     lost(60, "a state in small letters", "/v1/states/pa", "state_not_found"),
     lost(60, "a state with a session", "/v1/states/PA;jsessionid=1", "state_not_found"),

@@ -1,7 +1,7 @@
 """`POST /v1/calculate/batch` answers every row as `POST /v1/calculate` does, in order, and starves nobody."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from flask import Flask
 
-from ebill import batch, bookfile
+from ebill import batch, bookfile, errors, grammar
+from ebill.batch import tables
 from ebill.batch.asked import ASKED
 from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import batches, create_app, reading
@@ -140,6 +141,26 @@ def test_only_so_many_kinds_of_accounts_are_checked() -> None:
     found = told(body + GOOD)
     assert [row["reason"] for row in found[:250]] == [None] * 250
     assert {row["reason"] for row in found[250:]} == {"too_many_rule_sets"}
+
+
+def test_near_columns_are_looked_for_a_few_times_a_row_however_many_are_unknown() -> None:
+    [row] = told(json.dumps({f"coverage_mont{number}": 1 for number in range(500)}).encode())
+    assert row["detail"].count("unknown column") == 500
+    assert row["detail"].count("did you mean") == tables.HINTS_MOST
+
+
+def test_near_time_zones_are_looked_for_among_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = list[int]()
+
+    def near(given: object, known: Iterable[str]) -> str:
+        looked.append(len([*known]))
+        return errors.did_you_mean(given, known)
+
+    monkeypatch.setattr(grammar, "did_you_mean", near)
+    zone = {"state": "PA", "coverage_month": "2026-08", "rules": {"timezone": "America/New_Yorrk"}}
+    [row] = told(json.dumps(zone).encode())
+    assert 'did you mean "America/New_York"?' in row["detail"]
+    assert max(looked) < len(grammar.zones()) / 5
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ebill.store import audit
 from ebill.store.engine import Store
 from ebill.store.tables import clients as client_rows
 from tests.conftest import upgraded
-from tests.disk import FOLDER_NOT_SYNCED, OK, Disk, under_sqlite
+from tests.disk import FAILING, FOLDER_NOT_SYNCED, FULL, OK, Disk, Failing, under_sqlite
 from tests.records import BY, edit, furnish, head
 from tests.stores import Databases, Server, running
 from tests.writers import Writers, faults, furnished, killed_at_each, starter, whole, wrong
@@ -176,23 +176,7 @@ def test_without_a_journal_on_disk_a_power_cut_is_seen_to_leave_something_half_d
 
 # Disks that fail
 
-FAILING = {"open": 14, "write": 778, "truncate": 1546, "sync": 1034, "delete": 2570}
-"""SQLITE_CANTOPEN, and SQLITE_IOERR with its kinds."""
-FULL = {**FAILING, "write": 13}
 UNSYNCED = {"delete": FOLDER_NOT_SYNCED}
-
-
-class Failing:
-    """A disk that fails at its n-th operation of those that may fail, once or from then on."""
-
-    def __init__(self, codes: dict[str, int], at: int, *, for_ever: bool) -> None:
-        self.codes, self.left, self.for_ever = codes, at, for_ever
-
-    def __call__(self, what: str) -> int:
-        if what not in self.codes:
-            return OK
-        self.left -= 1
-        return self.codes[what] if self.left == 0 or (self.left < 0 and self.for_ever) else OK
 
 
 @pytest.mark.parametrize("codes", [FAILING, FULL, UNSYNCED], ids=["fails", "is full", "does not sync the folder"])

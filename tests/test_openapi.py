@@ -12,7 +12,6 @@ from typing import Any, Final
 import pytest
 import schemathesis
 from flask import Flask, Response, request
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from jsonschema_rs import Draft202012Validator, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import Case
@@ -32,10 +31,11 @@ from ebill.bookfile import SHIPPED, BookFile
 from ebill.web import create_app
 from ebill.web.fence import Fence
 from ebill.web.problems import register
+from ebill.web.rates import UNDER
 from tests import strategies
 from tests.books import row, section, small
+from tests.drawn import draw_cases, drawn_body, drawn_life
 from tests.hostile import GOOD, ROWS, Answer, Row, Sent, ask, body, judge
-from tests.spoilt import spoil, spoil_bytes, written
 
 pytestmark = pytest.mark.anywhere
 
@@ -126,6 +126,34 @@ def test_every_operation_has_a_number_of_its_own_a_summary_and_its_refusals() ->
             assert each["content"].keys() == {"application/problem+json"}
             assert re.fullmatch("[a-z_]+( · [a-z_]+)*", each["description"])
         assert any(int(status) < 300 for status in operation["responses"])
+
+
+RATES: Final = {"RateLimit-Policy", "RateLimit"}
+
+
+def test_every_answer_says_how_often_one_may_ask_and_each_that_is_to_be_asked_again_says_when() -> None:
+    for path, _, operation in operations():
+        assert path.startswith(UNDER)
+        assert operation["responses"].keys() >= {"429", "503"}
+        for status, answer in operation["responses"].items():
+            again = {"Retry-After"} if status in ("429", "503") else set()
+            named = set(answer["headers"]) - {"ETag"}
+            assert named == RATES | again
+            assert all(answer["headers"][name] == {"$ref": f"#/components/headers/{name}"} for name in named)
+
+
+def test_what_an_answer_says_of_that_is_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBILL_ADDRESS_RATE", "2")
+    client = create_app(BookFile(SHIPPED)).test_client()
+    asked = [client.get("/v1/states", environ_base={"REMOTE_ADDR": "203.0.113.7"}) for _ in range(3)]
+    for answer in asked:
+        responses = document()["paths"]["/v1/states"]["get"]["responses"][str(answer.status_code)]
+        for name in responses["headers"]:
+            header = document()["components"]["headers"][name]
+            told: Any = answer.headers[name]
+            for value in (header["example"], int(told) if name == "Retry-After" else told):
+                validator(header["schema"]).validate(value)
+    assert [answer.status_code for answer in asked] == [200, 200, 429]
 
 
 def schemas(node: Any) -> Iterator[Any]:
@@ -356,19 +384,10 @@ def explore(application: Flask, label: str, mode: GenerationMode, part: int) -> 
     operation = explored(application).find_operation_by_label(label)
     statuses: Counter[int] = Counter()
 
-    @seed(part)
-    @settings(
-        max_examples=PART,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def run(case: Case[Any]) -> None:
+    def count(case: Case[Any]) -> None:
         statuses[send(case).status] += 1
 
-    run()
+    draw_cases(operation, mode, part, PART, count)
     return statuses
 
 
@@ -418,38 +437,6 @@ def test_what_the_document_bounds_is_answered_as_documented(label: str) -> None:
 
 
 # Bodies by the thousand
-
-KINDS: Final = (*strategies.DEFAULTS, "skip_coverage_months")
-
-
-def drawn_life(draw: random.Random) -> dict[str, Any]:
-    """Draw a question that is written as the specification has it, with rules of all kinds."""
-    year, month = draw.randrange(2000, 2100), draw.randrange(1, 13)
-    first = f"{year}-{month:02}"
-    question: dict[str, Any] = {"state": draw.choice(["PA", "DE", "WV", "NY"])}
-    question |= draw.choice([{"coverage_month": first}, {"from": first, "months": draw.choice((1, 2, 12, 120))}])
-    kinds = draw.sample(KINDS, draw.choice((0, 1, 1, 2, 4)))
-    question["rules"] = {kind: strategies.draw_rule(draw, kind) for kind in kinds if kind != "calendar"}
-    if draw.random() < 0.3:
-        day = f"{year}-{month:02}-{draw.randrange(1, 29):02}"
-        fixed = {draw.choice(["generation_date", "due_date", "grace_end_date"]): day}
-        question["exceptions"] = [{"coverage_month": first, "reason": "a test", **fixed}]
-    if draw.random() < 0.5:
-        question["paid_at"] = f"{year}-{month:02}-{draw.randrange(1, 29):02}T{draw.randrange(24):02}:30"
-    if draw.random() < 0.3:
-        question["product"] = draw.choice(["cobra", "aptc_individual", "medicare_part_d"])
-    question["explain"] = draw.random() < 0.2
-    return question
-
-
-def drawn_body(draw: random.Random, lives: list[dict[str, Any]]) -> bytes:
-    """Draw a body: one that is right, one with a few things changed, or that with a few bytes changed."""
-    question = copy.deepcopy(draw.choice(lives))
-    for _ in range(draw.choice((0, 1, 1, 2, 4))):
-        if question:
-            spoil(draw, question)
-    source = written(question, ascii_=draw.random() < 0.5)
-    return spoil_bytes(draw, source) if draw.random() < 0.2 else source
 
 
 def bombard(application: Any, judged: Callable[[Answer], None], part: int, count: int) -> Counter[str]:

@@ -114,10 +114,37 @@ def test_units_name_commands_and_settings_that_there_are(name: str) -> None:
         assert (ROOT / command[1].removeprefix("/opt/ebill/")).is_file()
 
 
-def test_every_file_of_the_guide_is_there() -> None:
+def test_every_file_of_the_guide_is_there_and_each_is_told_of() -> None:
     guide = (OPERATING / "README.md").read_text("utf-8")
     for name in set(re.findall(r"/opt/ebill/ebill/operating/([\w.-]+)", guide)) - {"ebill"}:
         assert (OPERATING / name).is_file(), name
+    assert {"as-service.sh", "nginx.conf", "roles.sql"} <= set(re.findall(r"operating/([\w.-]+)", guide))
+
+
+def test_root_runs_the_command_as_the_service_does(tmp_path: Path) -> None:
+    settings_, bin_ = tmp_path / "settings", tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "runuser").write_text('#!/bin/sh\necho "$@"\nenv | grep ^EBILL_ | sort\n')
+    (bin_ / "runuser").chmod(0o755)
+    settings_.write_text(
+        "# ours\n\nEBILL_DATABASE_URL=postgresql://ebill_service:a&$(id)@db.example.com/ebill?a=1&b=2\n"
+        "PATH=/nowhere\nEBILL_PROXIES=1"
+    )
+    script = tmp_path / "ebill"
+    script.write_text((OPERATING / "as-service.sh").read_text("utf-8").replace("/etc/ebill/settings", str(settings_)))
+    ran = subprocess.run(
+        ["sh", script, "user", "add", "ada", "--name", "Ada Lovelace"],
+        env={"PATH": f"{bin_}:/usr/bin:/bin"}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.stdout.splitlines() == [
+        "--user ebill -- /opt/ebill/.venv/bin/ebill user add ada --name Ada Lovelace",
+        "EBILL_DATABASE_URL=postgresql://ebill_service:a&$(id)@db.example.com/ebill?a=1&b=2",
+        "EBILL_PROXIES=1",
+        "EBILL_STATES=/etc/ebill/states.toml",
+    ]
+    unit = (OPERATING / "ebill.service").read_text("utf-8")
+    for setting in re.findall(r"EBILL_(?:STATES|DATABASE_URL)=\S+", (OPERATING / "as-service.sh").read_text("utf-8")):
+        assert f"Environment={setting}\n" in unit
 
 
 # Container
@@ -140,6 +167,27 @@ def test_the_container_is_built_of_what_is_there_and_runs_as_nobody_in_particula
     last_stage = found[max(at for at, (kind, _) in enumerate(found) if kind == "FROM") :]
     assert {"USER", "HEALTHCHECK", "VOLUME", "STOPSIGNAL"} <= {kind for kind, _ in last_stage}
     assert not any(re.search(r"secret|password|token", rest, re.IGNORECASE) for _, rest in found)
+    needed = {"ca-certificates", "python3", "tzdata"}  # the first for webhooks, mail and sign-in elsewhere
+    installed = next(rest for kind, rest in last_stage if kind == "RUN" and "apt-get" in rest)
+    assert set(installed.partition("--no-install-recommends ")[2].partition(" &&")[0].split()) == needed
+
+
+def test_the_container_asks_how_it_is_where_it_listens() -> None:
+    last = dict(instructions())
+    assert last["HEALTHCHECK"].endswith("""urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]""")
+    assert last["EXPOSE"] == "8000"
+    made = subprocess.run(
+        ["make", "--dry-run", "container", "BUILDER=podman"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert "--format docker " in made, "the other format has no HEALTHCHECK"
+
+
+def test_where_nothing_builds_a_container_that_is_said() -> None:
+    ran = subprocess.run(
+        ["make", "container", "BUILDER="], cwd=ROOT, check=False, capture_output=True, text=True
+    )  # fmt: skip
+    assert ran.returncode != 0
+    assert "podman or buildah is needed" in ran.stderr
 
 
 # Backups with a key

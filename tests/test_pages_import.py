@@ -453,3 +453,13 @@ def test_a_form_that_is_no_utf_8_is_refused_and_nothing_put_in_the_place_of_its_
     )
     assert filed.status_code == 400
     assert "UTF-8" in filed.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("said", ["form-data", 'form-data; filename="a.csv"', 'form-data; name="form_to\\\n'])
+@pytest.mark.parametrize("path", ["/import/trial", "/import"])
+def test_a_form_with_a_part_that_has_no_name_is_refused(opened: Visits, path: str, said: str) -> None:
+    body = f"--b\r\nContent-Disposition: {said}\r\n\r\nd225\r\n--b--\r\n".encode()
+    around = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin", **opened.cookie("manager")}
+    answer = opened.client.post(path, data=body, headers=around, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 400
+    assert "has no name" in answer.get_data(as_text=True)

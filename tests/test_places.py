@@ -9,7 +9,8 @@ import pytest
 
 from ebill.web import metrics, places
 from ebill.web.fence import CODE
-from ebill.web.places import InTurn, Places, Streamed
+from ebill.web.places import InTurn, Places
+from ebill.web.streamed import Streamed
 
 Told = tuple[str, dict[str, str], bytes]
 

@@ -24,7 +24,7 @@ from ebill.logs import log
 from ebill.service import calculator
 from ebill.web import create_app
 from tests.books import HERE, TEXT, book, edited, here, row, small
-from tests.hostile import Answer, Sent, ask, body, judge
+from tests.hostile import GOOD, Answer, Sent, ask, body, judge
 
 ROOT = Path(__file__).parent.parent
 DATES = (
@@ -698,6 +698,21 @@ def test_only_trusted_hosts_are_answered(trusted: str, host: str, status: int, m
             assert host == "" or host not in answer.data["detail"]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:8000"])
+def test_whoever_keeps_it_running_may_ask_by_the_name_of_this_machine_and_only_how_it_is(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBILL_TRUSTED_HOSTS", "ebill.example")
+    monkeypatch.setenv("EBILL_METRICS_TOKEN", "a-token-for-what-is-measured-here")
+    choosy = create_app(BookFile(SHIPPED))
+    at = {"Host": host, "Authorization": "Bearer a-token-for-what-is-measured-here"}
+    paths = ("/livez", "/readyz", "/metrics", "/v1/states", "/docs", "/livez/", "/livez")
+    seen = [choosy.test_client().get(path, headers=at).status_code for path in paths]
+    assert seen == [200, 200, 200, 400, 400, 400, 200]
+    question = choosy.test_client().post("/v1/calculate", json=GOOD, headers={"Host": host})
+    assert question.status_code == 400, "to be asked how it is makes a host known to nothing else"
+
+
 # The log
 
 
@@ -794,3 +809,10 @@ def test_whatever_is_logged_is_one_line(logged: Lines) -> None:
     log("a test", fact="a\nb\x85c\u2028d", other=["é", None, 1.5])
     [line] = logged()
     assert (line["fact"], line["other"]) == ("a\nb\x85c\u2028d", ["é", None, 1.5])
+
+
+@pytest.mark.parametrize("path", ["/static/pages.css", "/docs/start.js"])
+def test_a_file_of_another_version_than_was_asked_for_is_refused_as_everything_is(path: str) -> None:
+    answer = app().test_client().get(path, headers={"If-Match": '"another"'})
+    assert (answer.status_code, answer.content_type) == (412, "application/problem+json")
+    assert answer.get_json()["code"] == "precondition_failed"

@@ -81,6 +81,8 @@ WARNED: Final = tuple(
 """How warnings are written, by their number."""
 REASONS_MOST: Final = 10_000
 """Reasons that are kept for the next row that is wrong alike."""
+HINTS_MOST: Final = 3
+"""Unknown columns of a row for which near ones are looked for: each look takes longer than to answer a row."""
 KEPT_MOST: Final = 10_000
 """Rules, and what else makes accounts alike, that are kept as they were read."""
 JSON: Final = ("rules", "exceptions")
@@ -383,9 +385,12 @@ def _json(text: str) -> Any:
 
 def _strange(row: Mapping[str, Any]) -> Iterator[Fault]:
     """Find what of a row belongs to no column, and ids that are no text."""
+    unknown = 0
     for name, value in row.items():
         if name not in ASKED:
-            yield Fault(pointer(name), f"unknown column{did_you_mean(name, ASKED)}")
+            unknown += 1
+            hint = did_you_mean(name, ASKED) if unknown <= HINTS_MOST else ""
+            yield Fault(pointer(name), f"unknown column{hint}")
         elif name in IDS and value is not None and not is_text(value):
             yield Fault(pointer(name), "must be text")
 

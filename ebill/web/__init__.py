@@ -20,6 +20,7 @@
 - `reading`     what of a request is taken
 - `problems`    how refusals answer
 - `places`, `rates`  how many requests are answered at once, and how often each may ask
+- `streamed`    what is sent piece by piece, and holds a place meanwhile
 - `fence`       what goes around every answer: its number, its headers, its line in the log
 """
 
@@ -107,9 +108,8 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = reading.LARGEST
-    app.config["TRUSTED_HOSTS"] = [
-        host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()
-    ] or None
+    named = [host.strip() for host in os.environ.get("EBILL_TRUSTED_HOSTS", "").split(",") if host.strip()]
+    app.request_class = ahead.trusting(named)
     app.config["PUBLIC_URL"] = settings.public_url()
     hosts = ahead.Hosts()
     app.before_request(hosts)

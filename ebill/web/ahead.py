@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
-from flask import request
+from flask import Request, request
 
 from ebill.service.forms import ID
-from ebill.web import reading
+from ebill.web import health, reading
 from ebill.web.fence import ROUTE, Application, Environ
 from ebill.web.routes import Route
 
 HOSTS_MOST: Final = 100
 """Hosts that are remembered as let in."""
+HERE: Final = ("127.0.0.1", "localhost")
 _RAISED: Final = "ebill.raised"
 """Where in the environment of a request stands what its door raised."""
 _LENGTH: Final = re.compile(r"[0-9]{1,6}")
@@ -53,6 +54,23 @@ def door(route: Route, answer: Answer) -> Door:
     return Door(route.method, route.rule, re.compile(path, re.ASCII), answer)
 
 
+def trusting(named: Sequence[str]) -> type[Request]:
+    """Make the kind of request that trusts the hosts named, any where there is none.
+
+    What those ask who keep the service running is answered by the name of this very machine too: they stand on it.
+    """
+
+    class Trusting(Request):
+        @property
+        def trusted_hosts(self) -> list[str] | None:  # type: ignore[override]
+            """Host names that it may be for; None: any."""
+            if not named:
+                return None
+            return [*named, *HERE] if self.path in health.OPEN | health.BY_TOKEN else [*named]
+
+    return Trusting
+
+
 class Hosts:
     """What is to be done before Flask finds a view: refuse what is ambiguous, and remember the hosts that are not."""
 
@@ -63,7 +81,7 @@ class Hosts:
         """Let a request in, or raise as `reading.refuse_ambiguous`."""
         request.environ[ROUTE] = request.url_rule and request.url_rule.rule
         reading.refuse_ambiguous()
-        if len(self.known) < HOSTS_MOST:
+        if len(self.known) < HOSTS_MOST and request.path not in health.OPEN | health.BY_TOKEN:
             self.known.add(request.environ.get("HTTP_HOST", ""))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Final
 
 from ebill.batch.asked import ASKED
@@ -16,6 +17,7 @@ from ebill.errors import BatchesBusy, TooManyRows
 from ebill.files.taking import Ndjson as Lined
 from ebill.render.lines import Lines
 from ebill.web.routes import Asked, Ndjson, Route
+from ebill.web.streamed import Streamed
 
 ROWS_MOST: Final = 100_000
 KINDS_MOST: Final = 250
@@ -26,49 +28,7 @@ _BLOCK: Final = 1 << 20
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
-class Answering:
-    """The lines of an answer, piece by piece; to close it, wherever it is, lets the next caller in."""
-
-    def __init__(self, asked: Asked) -> None:
-        self._file: IO[bytes] = asked.body
-        self._is_open = False
-        if not _turns.acquire(blocking=False):
-            self._file.close()
-            raise BatchesBusy
-        self._is_open = True
-        try:
-            _refuse_many(self._file)
-            self._pieces = self._answered(asked)
-        except BaseException:
-            self.close()
-            raise
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        """Give the next lines."""
-        try:
-            return next(self._pieces)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End it."""
-        if self._is_open:
-            self._is_open = False
-            self._file.close()
-            _turns.release()
-
-    def _answered(self, asked: Asked) -> Iterator[bytes]:
-        source, lines = Lined(self._file), Lines("ndjson", ASKED)
-        batches = Batches(asked.book, now=asked.now, most_kinds=KINDS_MOST)
-        for block in source.blocks():
-            yield bytes(lines.write(batches.answer(*source.read(block))))
-
-
-def calculate_batch(asked: Asked) -> Answering:
+def calculate_batch(asked: Asked) -> Streamed:
     """Compute the dates of up to 100,000 rows, each a bill account's coverage month, as NDJSON: an object a line.
 
     They come as NDJSON too, or, up to 256 kB of them, as one list in JSON.
@@ -80,7 +40,30 @@ def calculate_batch(asked: Asked) -> Answering:
     there, and stops no other. At most 32 MB and 250 kinds of accounts (state, product, rules, exceptions, last month)
     at once: rows of any more have the reason `too_many_rule_sets`. Each process answers two batches at a time.
     """
-    return Answering(asked)
+    file: IO[bytes] = asked.body
+    if not _turns.acquire(blocking=False):
+        file.close()
+        raise BatchesBusy
+    answer = Streamed(_answered(asked, file), partial(_let_go, file))
+    try:
+        _refuse_many(file)
+    except BaseException:
+        answer.close()
+        raise
+    return answer
+
+
+def _answered(asked: Asked, file: IO[bytes]) -> Iterator[bytes]:
+    source, lines = Lined(file), Lines("ndjson", ASKED)
+    batches = Batches(asked.book, now=asked.now, most_kinds=KINDS_MOST)
+    for block in source.blocks():
+        yield bytes(lines.write(batches.answer(*source.read(block))))
+
+
+def _let_go(file: IO[bytes]) -> None:
+    """Let the next caller in."""
+    file.close()
+    _turns.release()
 
 
 def _refuse_many(file: IO[bytes]) -> None:

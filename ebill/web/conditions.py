@@ -7,7 +7,11 @@ lost: it counts as naming none. A weak tag matches no edit.
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any, Final
+
+from flask import Response
+from werkzeug.exceptions import PreconditionFailed
 
 from ebill.errors import BadRequest, shown
 from ebill.service.clients import Precondition
@@ -65,3 +69,11 @@ def _tags(header: str, given: str) -> list[tuple[str, str]] | None:
     if len(given) > LONGEST or not _TAGS.fullmatch(given):
         raise BadRequest(f'{header} must be ETags in quotes, such as "3", or *; it is {shown(given)}')
     return _EACH.findall(given)
+
+
+def met(answer: Response) -> Response:
+    """Give the answer with a file, or raise PreconditionFailed: Werkzeug would say so in the type of the file."""
+    if answer.status_code == HTTPStatus.PRECONDITION_FAILED:
+        answer.close()
+        raise PreconditionFailed
+    return answer

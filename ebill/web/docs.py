@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from ebill import errors
 from ebill.render.json import encode
+from ebill.web.conditions import met
 from ebill.web.fence import HEADERS
 from ebill.web.problems import HTTP_CODES, status_of
 
@@ -49,7 +50,7 @@ def register(app: Flask, document: dict[str, Any]) -> None:
     def docs_file(name: str) -> Response:
         if name not in ASSETS:
             raise NotFound
-        return send_from_directory(ASSETS[name], name)
+        return met(send_from_directory(ASSETS[name], name))
 
     @app.get("/problems")
     def problem_codes() -> Response:

@@ -41,6 +41,26 @@ TEXTS: Final[Mapping[Any, str]] = {Csv: "text/csv", Ics: "text/calendar", Ndjson
 EVERYWHERE: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
 """What any address may answer, with its code."""
 ETAG: Final = {"description": "The version, for If-Match", "schema": {"type": "string"}, "example": '"3"'}
+ANSWERED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "RateLimit-Policy": {
+        "description": "How often one may ask (`q`) in so many seconds (`w`), by the token or the address that counts. "
+        "It and RateLimit are missing where there is no limit.",
+        "schema": {"type": "string", "pattern": '^"(token|address)";q=[0-9]+;w=[0-9]+$'},
+        "example": '"address";q=6000;w=60',
+    },
+    "RateLimit": {
+        "description": "How many requests are left (`r`), and in how many seconds all begins anew (`t`).",
+        "schema": {"type": "string", "pattern": '^"(token|address)";r=[0-9]+;t=[0-9]+$'},
+        "example": '"address";r=5999;t=60',
+    },
+    "Retry-After": {
+        "description": "After how many seconds to ask again.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 40,
+    },
+}
+"""What answers say of how often one may ask: the first two every one, the last where one is to ask again."""
+_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "If-Match": {
         "description": "Of a change: the ETag it was made from, or several of which one is the current one.",
@@ -86,6 +106,8 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     for name, schema in answers.items():
         spec.components.schema(name, schema)
     spec.components.schema("Problem", _PROBLEM)
+    for name, header in ANSWERED.items():
+        spec.components.header(name, dict(header))
     written = cast("dict[str, Any]", _closed(spec.to_dict()))
     for route in routes:
         for parameter in written["paths"][route.path][route.method.lower()].get("parameters", ()):
@@ -146,9 +168,14 @@ def _answer(route: Route, status: int, answers: dict[str, Any]) -> dict[str, Any
     elif not is_empty:
         answer["content"] = {"application/json": {"schema": schema_of(route.gives, answers)}}
         answer["content"] |= {TEXTS[kind]: {"schema": {"type": "string"}} for kind in route.also_gives}
-    if route.versioned:
-        answer["headers"] = {"ETag": ETAG}
+    answer["headers"] = _told(status) | ({"ETag": ETAG} if route.versioned else {})
     return answer
+
+
+def _told(status: int) -> dict[str, Any]:
+    """Say which headers of `ANSWERED` an answer has."""
+    names = [name for name in ANSWERED if name != "Retry-After" or status in _AGAIN]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _refusals(route: Route) -> dict[str, Any]:
@@ -161,7 +188,7 @@ def _refusals(route: Route) -> dict[str, Any]:
         str(status): {
             "description": " · ".join(found),
             "content": {"application/problem+json": {"schema": _ref("Problem")}},
-            **({"headers": {"ETag": ETAG}} if status == HTTPStatus.PRECONDITION_FAILED else {}),
+            "headers": _told(status) | ({"ETag": ETAG} if status == HTTPStatus.PRECONDITION_FAILED else {}),
         }
         for status, found in sorted(codes.items())
     }

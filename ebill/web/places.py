@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ebill import errors
 from ebill.web import metrics, problems
 from ebill.web.fence import CODE, REQUEST_ID, Application, Environ
+from ebill.web.streamed import Streamed, close
 
 LONGEST_WAIT: Final = 0.5
 """Seconds that a request waits for its turn."""
@@ -96,47 +97,15 @@ class InTurn:
             try:
                 pieces = [*found]
             finally:
-                _close(found)
+                close(found)
             start_response(*begun[-1])
             return pieces
         if not self.streaming.enter():
-            _close(found)
+            close(found)
             return _turned_away(environ, start_response)
         if begun:
             start_response(*begun[-1])
-        return Streamed(found, self.streaming)
-
-
-class Streamed:
-    """An answer sent piece by piece, which gives its place back with its last piece, or when nobody reads on."""
-
-    def __init__(self, pieces: Iterable[bytes], places: Places) -> None:
-        self._source, self._pieces, self._places = pieces, iter(pieces), places
-        self._is_open = True
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        """Give the next piece."""
-        try:
-            return next(self._pieces)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End it."""
-        if self._is_open:
-            self._is_open = False
-            try:
-                _close(self._source)
-            finally:
-                self._places.leave()
-
-    def __del__(self) -> None:
-        """End it where the server forgot to, as when its reader is gone."""
-        self.close()
+        return Streamed(found, self.streaming.leave)
 
 
 def _length(environ: Environ, status: str, headers: list[tuple[str, str]], *_: Any) -> int | None:
@@ -144,11 +113,6 @@ def _length(environ: Environ, status: str, headers: list[tuple[str, str]], *_: A
         return 0
     found = next((value for name, value in headers if name.lower() == "content-length"), None)
     return None if found is None else int(found)
-
-
-def _close(found: Any) -> None:
-    if hasattr(found, "close"):
-        found.close()
 
 
 def _turned_away(environ: Environ, start_response: Any) -> list[bytes]:

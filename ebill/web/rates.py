@@ -1,104 +1,165 @@
 """How often the API may be asked: each token, and each address that has shown none, so many times a minute.
 
-A token counts for itself once it has been let in; until then, and whenever it is not, the address that sent it is
-counted, so that nobody gets more by making tokens up. This machine's own address, or none, is not counted: it is
+A token counts for itself once somebody was let in by it; until then, and whenever it is not, the address that sent it
+is counted, so that nobody gets more by making tokens up. This machine's own address, or none, is not counted: it is
 whoever runs the service, or a proxy nobody has told of, behind which all would be one. It is counted by each process
-for itself.
+for itself. Nobody who is counted is forgotten before the minute is over, however many others ask.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from ebill import errors
 from ebill.web import problems
-from ebill.web.fence import CODE, REQUEST_ID, Application, Environ
+from ebill.web.fence import CODE, REQUEST_ID, SIGNED, Application, Environ
 
 WINDOW: Final = 60
 """Seconds."""
 MOST: Final = 20_000
-"""Tokens and addresses that are remembered, beyond which the oldest half is let go."""
+"""Tokens that are counted at once, each for itself, and as many addresses."""
+CROWDS: Final = 4_096
+"""Where there is no room for another address, it is counted as one with those of its crowd, which is one of so many."""
 UNDER: Final = "/v1/"
 _HERE: Final = ("127.", "::1")
-_NOBODY: Final = 401
+Kind = Literal["token", "address"]
+
+
+class Counted(NamedTuple):
+    """Of what, how often that may be asked for, how often it was, and the seconds until all begins anew."""
+
+    kind: Kind
+    most: int
+    asked: int
+    left: int
+
+
+class Minutes:
+    """How often each of so many names has asked since its minute began, by a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Any, list[float]] = {}
+        """In the order in which the minutes began."""
+
+    def __contains__(self, name: Any) -> bool:
+        return name in self._asked
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def count(self, name: Any, now: float) -> tuple[int, int] | None:
+        """Count a request; give how many there were, and the seconds left. None where there is no room for the name."""
+        found = self._asked.get(name)
+        if found is not None and now - found[0] >= WINDOW:
+            del self._asked[name]
+            found = None
+        if found is None:
+            if not self._has_room(now):
+                return None
+            found = self._asked[name] = [now, 0]
+        found[1] += 1
+        return int(found[1]), max(1, ceil(WINDOW - (now - found[0])))
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._asked) < MOST:
+            return True
+        oldest = next(iter(self._asked))
+        if now - self._asked[oldest][0] < WINDOW:
+            return False
+        del self._asked[oldest]
+        return True
 
 
 class Rates:
     """A WSGI application around another one, whose API is asked no more often than it may be. 0 is without a limit."""
 
     def __init__(self, inner: Application, by_token: int, by_address: int) -> None:
-        self.inner, self._most = inner, {"token": by_token, "address": by_address}
+        self.inner = inner
+        self._most: dict[Kind, int] = {"token": by_token, "address": by_address}
         self._policies = {kind: f'"{kind}";q={most};w={WINDOW}' for kind, most in self._most.items()}
-        self._asked: dict[tuple[str, str | bytes], list[float]] = {}
-        """When the minute of each began, by a clock that never goes back, and how often it has asked since."""
+        self.tokens, self.addresses, self.crowds = Minutes(), Minutes(), Minutes()
+        self._key = secrets.token_bytes(16)
+        """Of the crowds, so that nobody knows whose one is in."""
         self._turn = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer a request, or say that it came too soon."""
         if not environ.get("PATH_INFO", "").startswith(UNDER):
             return self.inner(environ, start_response)
-        given = environ.get("HTTP_AUTHORIZATION")
-        token = ("token", hashlib.sha256(given.encode("latin-1", "replace")).digest()) if given else None
-        who = token if token and token in self._asked else ("address", environ.get("REMOTE_ADDR") or "")
-        most, asked, left = self._count(who)
-        if asked > most:
-            return self._refuse(environ, start_response, who[0], left)
+        token = _token(environ.get("HTTP_AUTHORIZATION", ""))
+        is_known = token in self.tokens
+        counted = self._count(environ, token if is_known else None)
+        if counted and counted.asked > counted.most:
+            return self._refuse(environ, start_response, counted)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if token and who is not token and int(status[:3]) != _NOBODY:
-                self._begin(token)
-            if most != _NONE:
-                headers = [*headers, *self._told(who[0], most - asked, left)]
-            return start_response(status, headers, exc_info)
+            if token and not is_known and environ.get(SIGNED):
+                with self._turn:
+                    self.tokens.count(token, time.monotonic())
+            return start_response(status, [*headers, *self._told(counted)] if counted else headers, exc_info)
 
         return self.inner(environ, start)
 
-    def _count(self, who: tuple[str, Any]) -> tuple[int, int, int]:
-        """Count a request; give how many there may be, how many there were, and the seconds until all begins anew."""
-        kind, name = who
-        most = self._most[kind]
-        if not most or (kind == "address" and (not name or name.startswith(_HERE))):
-            return _NONE, 0, WINDOW
-        now = time.monotonic()
+    def _count(self, environ: Environ, token: bytes | None) -> Counted | None:
+        """Count a request; None where it is not counted."""
+        now, most = time.monotonic(), self._most
         with self._turn:
-            found = self._asked.get(who)
-            if found is None or now - found[0] >= WINDOW:
-                self._shorten()
-                found = self._asked[who] = [now, 0]
-            found[1] += 1
-            return most, int(found[1]), max(1, ceil(WINDOW - (now - found[0])))
+            if token and (found := self.tokens.count(token, now)):
+                return Counted("token", most["token"], *found) if most["token"] else None
+            address = _network(environ.get("REMOTE_ADDR") or "")
+            if not most["address"] or not address or address.startswith(_HERE):
+                return None
+            found = self.addresses.count(address, now) or self.crowds.count(self._crowd(address), now)
+            return Counted("address", most["address"], *found) if found else None
 
-    def _begin(self, token: tuple[str, bytes]) -> None:
-        with self._turn:
-            self._shorten()
-            self._asked.setdefault(token, [time.monotonic(), 1])
+    def _crowd(self, address: str) -> int:
+        digest = hashlib.blake2b(address.encode("latin-1", "replace"), key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest, "big") % CROWDS
 
-    def _shorten(self) -> None:
-        if len(self._asked) >= MOST:
-            for key in sorted(self._asked, key=lambda key: self._asked[key][0])[: MOST // 2]:
-                del self._asked[key]
+    def _told(self, counted: Counted) -> list[tuple[str, str]]:
+        kind, most, asked, left = counted
+        return [
+            ("RateLimit-Policy", self._policies[kind]),
+            ("RateLimit", f'"{kind}";r={max(0, most - asked)};t={left}'),
+        ]
 
-    def _told(self, kind: str, more: int, left: int) -> list[tuple[str, str]]:
-        return [("RateLimit-Policy", self._policies[kind]), ("RateLimit", f'"{kind}";r={more};t={left}')]
-
-    def _refuse(self, environ: Environ, start_response: Any, kind: str, left: int) -> list[bytes]:
-        refusal = errors.AskedTooOften(left)
+    def _refuse(self, environ: Environ, start_response: Any, counted: Counted) -> list[bytes]:
+        refusal = errors.AskedTooOften(counted.left)
         environ[CODE] = refusal.code
         body = problems.written(429, refusal.code, str(refusal), environ.get(REQUEST_ID, ""))
         headers = [
             ("Content-Type", "application/problem+json"),
             ("Content-Length", str(len(body))),
-            ("Retry-After", str(left)),
-            *self._told(kind, 0, left),
+            ("Retry-After", str(counted.left)),
+            *self._told(counted),
         ]
         start_response("429 TOO MANY REQUESTS", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
 
-_NONE: Final = 1 << 62
-"""As many as anybody likes."""
+def _token(given: str) -> bytes | None:
+    """Give what a token is counted by, however its scheme is spelled."""
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return hashlib.sha256(token.strip().encode("latin-1", "replace")).digest()
+
+
+def _network(address: str) -> str:
+    """Give what an address is counted by: of IPv6 its first 64 bits, since the rest is its owner's to choose."""
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(found) if found.is_loopback else found.packed[:8].hex()

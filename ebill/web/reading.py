@@ -39,13 +39,14 @@ Environ = dict[str, Any]
 
 
 def refuse_ambiguous() -> None:
-    """Refuse what a proxy in front could take for something else: no host or two, a path with two slashes in front.
+    """Refuse what a proxy in front could take for something else: no host or two, a path without a slash or with two.
 
     Raises BadRequest or NotFound. RFC 9112, section 3.2, asks for the former; Flask would find its way in both.
     """
     if not request.host:
         raise BadRequest("The request must name one host, in letters, digits, dots and dashes.")
-    if request.environ["PATH_INFO"].startswith("//"):
+    path = request.environ["PATH_INFO"]
+    if not path.startswith("/") or path.startswith("//"):
         raise NotFound
 
 

@@ -172,7 +172,7 @@ def timed(opened: Visits, run: Run) -> str:
     """Compare the times that both take, in pairs and in a drawn order, by Welch's t."""
     draw = random.Random(3)  # noqa: S311  # no secret
     headers = {"Authorization": f"Bearer {opened.world.tokens['producer']}"}
-    worst, of, count = 0.0, "", run.pick(200, 2_000)
+    worst, of, count = 0.0, "", run.pick(200, 4_000)
     routes = [route for route in OF_CLIENT if route.method == "GET"]
     for route in routes:
         taken: dict[str, list[float]] = {ZENITH: [], UNKNOWN: []}

@@ -17,14 +17,11 @@ from ebill.store.engine import Store
 from ebill.store.tables import audit as audit_rows
 from ebill.web import ROUTES, pages
 from tests import matrices
-from tests.disk import OK, Disk, under_sqlite
+from tests.disk import FAILING, FULL, OK, Disk, Failing, under_sqlite
 from tests.trust.goals import Goal, Run, require
 from tests.visits import Visits, begin_sessions
 from tests.world import ACME, World, fill
 
-FAILING = {"open": 14, "write": 778, "truncate": 1546, "sync": 1034, "delete": 2570}
-"""SQLITE_CANTOPEN, and SQLITE_IOERR with its kinds."""
-FULL = {**FAILING, "write": 13}
 CODES = frozenset({"store_unavailable", "outcome_unknown"})
 SAME_AS_ROUTES = frozenset(
     {
@@ -56,20 +53,6 @@ FIRST: dict[str, tuple[Any, ...]] = {
 """What an administrator does first, so that there is something to do."""
 ACTORS = ("manager", "admin", "producer")
 SERVED = range(200, 400)
-
-
-class Failing:
-    """A disk that fails at its n-th operation of those that may fail, once or from then on."""
-
-    def __init__(self, codes: dict[str, int], at: int, *, for_ever: bool) -> None:
-        self.codes, self.left, self.for_ever = codes, at, for_ever
-
-    def __call__(self, what: str) -> int:
-        """Give the code of an operation."""
-        if what not in self.codes:
-            return OK
-        self.left -= 1
-        return self.codes[what] if self.left == 0 or (self.left < 0 and self.for_ever) else OK
 
 
 class Kind(NamedTuple):

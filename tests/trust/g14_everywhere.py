@@ -1,7 +1,7 @@
 """One answer everywhere: the dates of an invoice are the same by whichever door and in whichever format they are asked.
 
-Clients with drawn rules are put into a store, and each is asked for one month: of the calculator, of the API, of the
-page, as CSV, as a calendar, as rows of a batch, and with the explanation.
+Clients with drawn rules are put into a store, and each is asked for the twelve months that a page shows: of the
+calculator, of the API, of the page, as CSV, as a calendar, as rows of a batch, and with the explanation.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from io import StringIO
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
@@ -30,8 +32,9 @@ from ebill.store.clients import Account, Client, RuleEntry
 from ebill.store.engine import Store
 from tests import strategies
 from tests.trust.goals import Goal, Run, require
-from tests.visits import Visits, visits
-from tests.world import book_file
+from tests.trust.sharing import two_processes
+from tests.visits import Visits, begin_sessions
+from tests.world import World, book_file, fill
 
 AT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 KINDS: Final = tuple(kind for kind in strategies.DEFAULTS if kind != "calendar")
@@ -43,30 +46,52 @@ KIND_OF: Final = {
     "safe_pay_by_date": "safe_pay_by",
 }
 """What a date is called in lists of deadlines; the next generation is the next month's own."""
-WIDEST: Final = timedelta(days=360)
+MONTHS: Final = 12
+"""Months that a client is asked for: as many as its page shows."""
+WIDEST: Final = timedelta(days=365)
+"""From the first to the last day of a list of deadlines."""
+PART: Final = 350
+"""Clients of one application."""
+AT_ONCE: Final = 50
+"""Clients that are entered in one transaction."""
 ROWS: Final = 200
-"""Rows asked at once; a batch takes at most 250 kinds of accounts."""
+"""Clients that a batch is asked about at once: it takes at most 250 kinds of accounts."""
 Dates = dict[str, str | None]
+Year = dict[str, Dates]
+"""Dates by coverage month."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A client's rules, the month that is asked for, and its dates as the calculator gives them."""
+    """A client's rules, the months that are asked for, and their dates as the calculator gives them."""
 
     client_id: str
     body: dict[str, Any]
-    dates: Dates
+    year: Year
 
     @property
-    def month(self) -> str:
-        """The coverage month."""
-        return str(self.body["coverage_month"])
+    def first(self) -> str:
+        """The first coverage month."""
+        return str(self.body["from"])
 
     @property
-    def window(self) -> tuple[str, str]:
-        """The first and the last of its dates."""
-        days = [day for name, day in self.dates.items() if name in KIND_OF and day]
-        return min(days), max(days)
+    def deadlines(self) -> dict[tuple[str, str], str]:
+        """The dates as lists of deadlines have them, by month and kind."""
+        return {
+            (month, kind): day
+            for month, dates in self.year.items()
+            for name, kind in KIND_OF.items()
+            if (day := dates[name])
+        }
+
+    @property
+    def windows(self) -> Iterator[tuple[date, date]]:
+        """The days between which its dates lie, as many at once as a list of deadlines takes."""
+        days = sorted(map(date.fromisoformat, self.deadlines.values()))
+        first = days[0]
+        while first <= days[-1]:
+            yield first, first + WIDEST
+            first += WIDEST + timedelta(days=1)
 
 
 def dates_of(invoice: dict[str, Any]) -> Dates:
@@ -74,59 +99,88 @@ def dates_of(invoice: dict[str, Any]) -> Dates:
     return {name: invoice[name] for name in DATE_NAMES}
 
 
-def calculated(body: dict[str, Any]) -> dict[str, Any]:
+def year_of(invoices: list[dict[str, Any]]) -> Year:
+    """Give the dates of invoices."""
+    return {invoice["coverage_month"]: dates_of(invoice) for invoice in invoices}
+
+
+def calculated(body: dict[str, Any]) -> Year:
     """Ask the calculator itself."""
-    found: dict[str, Any] = json.loads(encode(service.answer(book_file().book, body, datetime.now(UTC))))
-    return found
+    return year_of(json.loads(encode(service.answer(book_file().book, body, datetime.now(UTC))))["invoices"])
 
 
 def draw_all(number: int, count: int) -> Iterator[Asked]:
-    """Draw clients whose rules can be, and whose dates lie within a year."""
+    """Draw clients whose rules can be."""
     draw = random.Random(number)  # noqa: S311  # the same clients on every run
     made = 0
     while made < count:
         kinds = draw.sample(KINDS, draw.choice((0, 1, 2, 3, 5)))
-        month = f"{draw.randrange(2001, 2099)}-{draw.randrange(1, 13):02}"
-        body: dict[str, Any] = {"state": draw.choice(("PA", "NY", "DE", "WV")), "coverage_month": month}
+        month = f"{draw.randrange(2001, 2098)}-{draw.randrange(1, 13):02}"
+        body: dict[str, Any] = {"state": draw.choice(("PA", "NY", "DE", "WV")), "from": month, "months": MONTHS}
         body |= {"rules": {kind: strategies.draw_rule(draw, kind) for kind in kinds}}
         try:
-            [invoice] = calculated(body)["invoices"]
+            year = calculated(body)
         except Refusal:
             continue
-        asked = Asked(f"E{made:05}", body, dates_of(invoice))
-        first, last = map(date.fromisoformat, asked.window)
-        if last - first <= WIDEST:
-            made += 1
-            yield asked
+        made += 1
+        yield Asked(f"E{number}-{made:05}", body, year)
 
 
 def show(run: Run) -> str:
-    """Ask for each drawn client by every door, and compare."""
-    every = list(draw_all(14, run.pick(20, 500)))
+    """Ask for each drawn client by every door, and compare; at the long size by two processes."""
+    count = run.pick(8, 12 * PART)
     store = Store(run.store)
     try:
-        opened = visits(store)
-        enter(store, every)
-        for at, asked in enumerate(every):
-            same(asked, "explained", dates_of(calculated({**asked.body, "explain": True})["invoices"][0]))
-            same(asked, "the API", by_api(opened, asked))
-            require(not (away := not_on_page(opened, asked)), f"{asked}: not on the page: {away}")
-            listed = by_csv(opened, asked)
-            wanted = {kind: asked.dates[name] for name, kind in KIND_OF.items()}
-            require(listed == wanted, f"{asked}: CSV gives {listed}")
-            in_calendar = by_calendar(opened, asked)
-            require(in_calendar == wanted, f"{asked}: the calendar gives {in_calendar}")
-            run.say(f"{at + 1:,} of {len(every):,} clients")
-        for asked, given in by_batch(opened, every):
-            same(asked, "the batch", given)
+        world, sessions = fill(store), begin_sessions(store)
     finally:
         store.close()
-    return f"{len(every):,} drawn clients and months: calculator, explanation, API, page, CSV, calendar and batch agree"
+    if run.size == "quick":
+        agreed = part(run.store, world, sessions, count, 0)
+    else:
+        agreed = 0
+        with two_processes() as pool:
+            for found in pool.map(partial(part, run.store, world, sessions, PART), range(count // PART)):
+                agreed += found
+                run.say(f"{agreed:,} months")
+    return (
+        f"{agreed:,} months of {count:,} drawn clients: calculator, explanation, API, page, CSV, calendar and batch "
+        "agree"
+    )
 
 
-def same(asked: Asked, where: str, given: Dates) -> None:
+def part(url: str, world: World, sessions: dict[str, str], count: int, number: int) -> int:
+    """Ask for some drawn clients, and count their months."""
+    every = list(draw_all(14 + number, count))
+    store = Store(url)
+    try:
+        opened = Visits(store, world, sessions)
+        with redirect_stderr(StringIO()):
+            rest = iter(every)
+            while some := list(islice(rest, AT_ONCE)):
+                enter(store, some)
+            for asked in every:
+                compare(opened, asked)
+            for asked, given in by_batch(opened, every):
+                same(asked, "the batch", given)
+    finally:
+        store.close()
+    return sum(len(asked.year) for asked in every)
+
+
+def compare(opened: Visits, asked: Asked) -> None:
+    """Ask for a client by every door but that of batches."""
+    same(asked, "the explanation", calculated({**asked.body, "explain": True}))
+    same(asked, "the API", by_api(opened, asked))
+    require(not (away := not_on_page(opened, asked)), f"{asked}: not on the page: {away}")
+    listed = by_csv(opened, asked)
+    require(listed == asked.deadlines, f"{asked}: CSV gives {listed}")
+    in_calendar = by_calendar(opened, asked)
+    require(in_calendar == asked.deadlines, f"{asked}: the calendar gives {in_calendar}")
+
+
+def same(asked: Asked, where: str, given: Year) -> None:
     """Hold some dates to those of the calculator."""
-    require(given == asked.dates, f"{asked}: {where} gives {given}")
+    require(given == asked.year, f"{asked}: {where} gives {given}")
 
 
 def enter(store: Store, every: list[Asked]) -> None:
@@ -157,60 +211,75 @@ def enter(store: Store, every: list[Asked]) -> None:
         write.audit("setup")
 
 
-def by_api(opened: Visits, asked: Asked) -> Dates:
+def by_api(opened: Visits, asked: Asked) -> Year:
     """Ask for the account's schedule."""
-    path = f"/v1/clients/{asked.client_id}/bill-accounts/MAIN/schedule?from={asked.month}&months=1"
+    path = f"/v1/clients/{asked.client_id}/bill-accounts/MAIN/schedule?from={asked.first}&months={MONTHS}"
     answer = opened.ask("admin", "GET", path)
     require(answer.status_code == 200, f"{asked}: {answer.get_data(as_text=True)}")
     found: dict[str, Any] = answer.json or {}
-    return dates_of(found["bill_accounts"][0]["invoices"][0])
+    return year_of(found["bill_accounts"][0]["invoices"])
 
 
 def not_on_page(opened: Visits, asked: Asked) -> set[str]:
     """Look at the client's page from that month on, and give the dates that it does not say."""
-    page = opened.look("admin", f"/clients/{asked.client_id}?from={asked.month}").get_data(as_text=True)
-    return {day for day in asked.dates.values() if day and f'datetime="{day}"' not in page}
+    page = opened.look("admin", f"/clients/{asked.client_id}?from={asked.first}").get_data(as_text=True)
+    days = {day for dates in asked.year.values() for day in dates.values() if day}
+    return {day for day in days if f'datetime="{day}"' not in page}
 
 
-def deadlines(opened: Visits, asked: Asked, form: str) -> str:
-    """Ask for the deadlines of the client between the first and the last date."""
-    first, last = asked.window
-    path = f"/v1/deadlines?client={asked.client_id}&from={first}&to={last}&format={form}"
-    answer = opened.ask("admin", "GET", path)
-    require(answer.status_code == 200, f"{asked}: {answer.get_data(as_text=True)}")
-    return answer.get_data(as_text=True)
+def deadlines(opened: Visits, asked: Asked, form: str) -> Iterator[str]:
+    """Ask for the deadlines of the client between the first and the last date, a year at a time."""
+    for first, last in asked.windows:
+        path = f"/v1/deadlines?client={asked.client_id}&from={first}&to={last}&format={form}"
+        answer = opened.ask("admin", "GET", path)
+        require(answer.status_code == 200, f"{asked}: {answer.get_data(as_text=True)}")
+        yield answer.get_data(as_text=True)
 
 
-def by_csv(opened: Visits, asked: Asked) -> dict[str, str]:
-    """Give the dates of the month by kind, from CSV."""
-    rows = [line.split(",") for line in deadlines(opened, asked, "csv").splitlines()[1:]]
-    return {kind: day for day, kind, _, _, month, *_ in rows if month == asked.month}
+def by_csv(opened: Visits, asked: Asked) -> dict[tuple[str, str], str]:
+    """Give the dates by month and kind, from CSV."""
+    rows = [line.split(",") for text in deadlines(opened, asked, "csv") for line in text.splitlines()[1:]]
+    return {(month, kind): day for day, kind, _, _, month, *_ in rows if month in asked.year}
 
 
-def by_calendar(opened: Visits, asked: Asked) -> dict[str, str]:
-    """Give the same from a calendar, in which each must be one whole day: the end is the day after, exclusive."""
+def by_calendar(opened: Visits, asked: Asked) -> dict[tuple[str, str], str]:
+    """Give the same from calendars, in which each must be one whole day: the end is the day after, exclusive."""
     found = {}
-    event: Any
-    for event in Calendar.from_ical(deadlines(opened, asked, "ics")).walk("VEVENT"):
-        day = event["DTSTART"].dt
-        require(event["DTEND"].dt == day + timedelta(days=1), f"{asked}: {day} ends {event['DTEND'].dt}")
-        if str(event["SUMMARY"]).endswith(f", {asked.month}"):
-            [kind] = event["CATEGORIES"].cats
-            found[str(kind)] = day.isoformat()
+    for text in deadlines(opened, asked, "ics"):
+        event: Any
+        for event in Calendar.from_ical(text).walk("VEVENT"):
+            day = event["DTSTART"].dt
+            require(event["DTEND"].dt == day + timedelta(days=1), f"{asked}: {day} ends {event['DTEND'].dt}")
+            month = str(event["SUMMARY"]).rpartition(", ")[2]
+            if month in asked.year:
+                [kind] = event["CATEGORIES"].cats
+                found[month, str(kind)] = day.isoformat()
     return found
 
 
-def by_batch(opened: Visits, every: list[Asked]) -> Iterator[tuple[Asked, Dates]]:
+def by_batch(opened: Visits, every: list[Asked]) -> Iterator[tuple[Asked, Year]]:
     """Ask for all of them as rows of a batch."""
     rest = iter(every)
     while some := list(islice(rest, ROWS)):
-        lines = [json.dumps({**asked.body, "account_id": asked.client_id}) for asked in some]
+        lines = [
+            json.dumps(
+                {
+                    "account_id": asked.client_id,
+                    "coverage_month": month,
+                    "state": asked.body["state"],
+                    "rules": asked.body["rules"],
+                }
+            )
+            for asked in some
+            for month in asked.year
+        ]
         answer = opened.client.post("/v1/calculate/batch", data="\n".join(lines), content_type="application/x-ndjson")
-        rows = [json.loads(line) for line in answer.get_data(as_text=True).splitlines()]
-        require(len(rows) == len(some), f"{len(rows)} rows of {len(some)}")
-        for asked, row in zip(some, rows, strict=True):
-            require(row["reason"] is None, f"{asked}: {row}")
-            yield asked, dates_of(row)
+        rows = iter([json.loads(line) for line in answer.get_data(as_text=True).splitlines()])
+        for asked in some:
+            given = list(islice(rows, len(asked.year)))
+            require(not any(row["reason"] for row in given), f"{asked}: {given}")
+            yield asked, year_of(given)
+        require(not list(rows), "there are more rows than were asked for")
 
 
 @contextmanager
@@ -237,7 +306,7 @@ def late_cells() -> Iterator[None]:
 GOAL = Goal(
     id="G14",
     name="one answer everywhere",
-    rule="API, page, CSV, calendar, batch, calculator and explanation give the same dates of the same rules and month",
+    rule="API, page, CSV, calendar, batch, calculator and explanation give the same dates of the same rules and months",
     show=show,
     faults=MappingProxyType({"events that end a day too early": inclusive_ends, "dates in CSV a day late": late_cells}),
     stores=True,

@@ -68,7 +68,7 @@ def _told_twice(run: Run) -> float:
 
 def show(run: Run) -> str:
     """Start it and end it, again and again."""
-    bare, behind = run.pick((2, 1), (40, 10))
+    bare, behind = run.pick((2, 1), (160, 40))
     _told_while_it_starts(run)
     twice = _told_twice(run)
     found = []

@@ -35,6 +35,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from ebill import access
 from ebill.errors import Refusal
 from ebill.web import problems
+from ebill.web.conditions import met
 from ebill.web.fence import CODE
 from ebill.web.pages import (
     access_requests,
@@ -115,7 +116,7 @@ def register(app: Flask, signed: SignedIn, provider: Provider | None) -> None:
             pack(answer)
             answer.set_etag(f"{answer.get_etag()[0]}-gzip")
         answer.make_conditional(request)
-        return answer
+        return met(answer)
 
     app.register_error_handler(Refusal, lambda error: door.refused(error) if _is_page() else problems.refuse(error))
     app.register_error_handler(HTTPException, lambda error: _http(error) if _is_page() else problems.http(error))

@@ -311,6 +311,8 @@ def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Uploa
         raise TooLarge(reading.LARGEST_FILE if (request.content_length or 0) > most else LARGEST_HELD) from None
     except ValueError:
         raise BadRequest("The form cannot be read: it ends too early, or is no form.") from None
+    if any(not isinstance(name, str) for name in (*fields, *files)):  # a part need not say its name
+        raise BadRequest("The form cannot be read: a part of it has no name.")
     if any(REPLACED in text for field_ in fields.items(multi=True) for text in field_):
         raise BadRequest("The form must be UTF-8.")
     form, brought = _once(fields), _once(files)
