@@ -439,6 +439,7 @@ def test_a_scope_gives_nothing_and_ends_with_the_grant(opened: Door) -> None:
     assert sees(opened, who) == [ACME]
     opened.ask("manager", "DELETE", f"/v1/users/pat-producer/grants/{ACME}")
     assert sees(opened, who) == []
+    assert ACME not in opened.ask("producer", "GET", "/v1/tokens").get_data(as_text=True)
     hidden, missing = (opened.ask(who, "GET", f"/v1/clients/{which}") for which in (ACME, UNKNOWN))
     same = [
         each.get_data(as_text=True).replace(each.headers["X-Request-Id"], "").replace(which, "")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 from marshmallow import fields, validate
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from ebill import access, passwords
 from ebill.errors import (
@@ -32,7 +32,7 @@ from ebill.service.forms import Id, Subject, load
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import Token, User
-from ebill.store.tables import ENTITLEMENTS, ROLES, grants
+from ebill.store.tables import ENTITLEMENTS, ROLES, clients, grants
 
 TOKEN_DAYS: Final = 90
 TOKEN_DAYS_MOST: Final = 365
@@ -399,8 +399,16 @@ def token_for(
 
 
 def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
-    """Answer with the tokens of the user who asks."""
-    return {"data": [token_as_data(token) for token in people.tokens_of(connection, user.user_id)]}
+    """Answer with the tokens of the user who asks; of the clients of a scope, with those that they see now."""
+    found = people.tokens_of(connection, user.user_id)
+    named = sorted({client_id for token in found for client_id in token.client_ids or ()})
+    query = select(clients.c.client_id).where(clients.c.client_id.in_(named), access.visible(user))
+    seen = set(connection.scalars(query)) if named else set()
+    left = (
+        token if token.client_ids is None else replace(token, client_ids=tuple(sorted(seen & set(token.client_ids))))
+        for token in found
+    )
+    return {"data": [token_as_data(token) for token in left]}
 
 
 def tokens_of(connection: Connection, user_id: str) -> dict[str, Any]:
