@@ -3,6 +3,9 @@
 allowed = an active user, whose role may do it, who holds the entitlement it needs, and who may see the client; all
 read in the transaction of the data. What is not allowed here is refused. A client that is there but not to be seen
 is refused exactly as one that is not there: by the same query, with the same answer.
+
+What a token's scope leaves out is joined where the grant is: a scope takes away from what its user may, and gives
+nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +30,27 @@ from sqlalchemy import (
     true,
 )
 
-from ebill.errors import ClientNotFound, MissingEntitlement, NotAllowed, TermsNotAccepted, Unauthenticated
+from ebill.errors import (
+    ClientNotFound,
+    MissingEntitlement,
+    NotAllowed,
+    OutsideScope,
+    TermsNotAccepted,
+    Unauthenticated,
+)
 from ebill.store import people
 from ebill.store.glance import Glance
 from ebill.store.people import User
-from ebill.store.tables import ROLES, audit, clients, grants, memberships, users
+from ebill.store.tables import ROLES, audit, clients, grants, memberships, token_clients, tokens, users
 
 Action = Literal[
     "public",
+    "know_oneself",
     "own",
     "read_client",
     "configure_client",
     "record_payments",
+    "make_feed",
     "request_access",
     "decide_access",
     "import_clients",
@@ -48,10 +60,12 @@ Action = Literal[
 
 MAY: Final[Mapping[Action, frozenset[str]]] = {
     "public": frozenset({"producer", "client_manager", "admin"}),
+    "know_oneself": frozenset({"producer", "client_manager", "admin"}),
     "own": frozenset({"producer", "client_manager", "admin"}),
     "read_client": frozenset({"producer", "client_manager", "admin"}),
     "configure_client": frozenset({"client_manager", "admin"}),
     "record_payments": frozenset({"producer", "client_manager", "admin"}),
+    "make_feed": frozenset({"producer", "client_manager", "admin"}),
     "request_access": frozenset({"producer"}),
     "decide_access": frozenset({"client_manager", "admin"}),
     "import_clients": frozenset({"client_manager", "admin"}),
@@ -63,12 +77,21 @@ MAY: Final[Mapping[Action, frozenset[str]]] = {
 NEEDS: Final[Mapping[Action, str]] = {
     "read_client": "client_administration",
     "record_payments": "client_administration",
+    "make_feed": "client_administration",
     "read_audit": "client_administration",
 }
 """The entitlement a producer needs for it besides; managers have their team, administrators their role."""
 
 NEEDS_TERMS: Final[frozenset[Action]] = frozenset({"record_payments"})
 """What a producer may do only once the electronic payment terms are accepted."""
+
+OF_SOME_CLIENTS: Final[frozenset[Action]] = frozenset(
+    {"public", "know_oneself", "read_client", "configure_client", "record_payments", "read_audit"}
+)
+"""What a token for some clients may be used for: what is about these, and nothing that is its user's own.
+
+So it hands on nothing: it makes no token, feed, grant or user that would have more than it has itself.
+"""
 
 DEFAULT_ENTITLEMENTS: Final[Mapping[str, frozenset[str]]] = {
     "NY": frozenset({"general_agency_administrator", "client_administration", "renewals", "small_group_quotes"}),
@@ -85,9 +108,10 @@ def default_entitlements(role: str, state: str) -> frozenset[str]:
 
 
 def allow(user: User, action: Action) -> None:
-    """Let a user's role and entitlements do something, or raise NotAllowed, MissingEntitlement or TermsNotAccepted.
+    """Let a user do something by role, entitlements and scope, or say why not.
 
-    This depends on the user and the action alone, never on what is asked about.
+    Raises NotAllowed, MissingEntitlement, TermsNotAccepted or OutsideScope. This depends on the user and the action
+    alone, never on what is asked about.
     """
     if user.role not in MAY[action]:
         raise NotAllowed(user.role)
@@ -96,13 +120,15 @@ def allow(user: User, action: Action) -> None:
         raise MissingEntitlement(needed)
     if user.role == "producer" and action in NEEDS_TERMS and user.terms_accepted_at is None:
         raise TermsNotAccepted
+    if user.scope and user.scope.some_clients and action not in OF_SOME_CLIENTS:
+        raise OutsideScope("some clients")
 
 
 def may(user: User, action: Action) -> bool:
     """Tell whether `allow` would let somebody do something."""
     try:
         allow(user, action)
-    except (NotAllowed, MissingEntitlement, TermsNotAccepted):
+    except (NotAllowed, MissingEntitlement, TermsNotAccepted, OutsideScope):
         return False
     return True
 
@@ -115,40 +141,57 @@ class Entered(NamedTuple):
     state: bytes
 
 
-def enter(connection: Connection | Glance, token: str, at: datetime, action: Action, client_id: str | None) -> Entered:
+def enter(
+    connection: Connection | Glance,
+    token: str,
+    at: datetime,
+    action: Action,
+    client_id: str | None,
+    *,
+    reads: bool = False,
+    makes: bool = False,
+) -> Entered:
     """Let the holder of a token do something, to a client where one is named.
 
-    Raises Unauthenticated, NotAllowed, MissingEntitlement or ClientNotFound, in that order. All is found by one query,
-    so that nothing can change in between, and nobody can tell from the time it takes what was wrong. `state` is the
-    hash of the client's last audit row: while that is the same, nothing about the client has changed.
+    `reads` says that it changes nothing, `makes` that the client is one that may yet be made. Raises Unauthenticated,
+    what `allow` does, and ClientNotFound, in that order. All is found by one query, so that nothing can change in
+    between, and nobody can tell from the time it takes what was wrong. `state` is the hash of the client's last audit
+    row: while that is the same, nothing about the client has changed.
 
     At a glance that remembers, the store is to be held still: then it is two, and the first, who it is, is asked once
     for each state of the store.
     """
     if isinstance(connection, Glance) and connection.remembers:
-        return _enter_remembered(connection, token, at, action, client_id)
-    row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
-    if row is None:
-        raise Unauthenticated
-    user = people.as_user(row)
-    allow(user, action)
-    if client_id is not None and row.client_state is None:
+        found = people.known(connection, token, at)
+        if found is None:
+            raise Unauthenticated
+        user, token_id = found.user, found.token_id
+        _allow_by_token(user, action, reads=reads)
+        state = _seen_state(connection, user, client_id) if client_id is not None else b""
+    else:
+        row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
+        if row is None:
+            raise Unauthenticated
+        user, token_id, state = people.as_holder(row), row.token_id, row.client_state
+        _allow_by_token(user, action, reads=reads)
+    may_be_new = client_id is None or (makes and not (user.scope and user.scope.some_clients))
+    if state is None and not may_be_new:
         raise ClientNotFound
-    return Entered(user, row.token_id, row.client_state or b"")
+    return Entered(user, token_id, state or b"")
 
 
-def _enter_remembered(glance: Glance, token: str, at: datetime, action: Action, client_id: str | None) -> Entered:
-    found = people.known(glance, token, at)
-    if found is None:
-        raise Unauthenticated
-    user = found.user
+def _allow_by_token(user: User, action: Action, *, reads: bool) -> None:
     allow(user, action)
-    if client_id is None:
-        return Entered(user, found.token_id, b"")
-    seen = glance.execute(_state(user.role), {"client_id": client_id, "user_id": user.user_id}).first()
-    if seen is None:
-        raise ClientNotFound
-    return Entered(user, found.token_id, seen[0])
+    if user.scope and user.scope.read_only and not reads:
+        raise OutsideScope("reading")
+
+
+def _seen_state(glance: Glance, user: User, client_id: str) -> bytes | None:
+    asked = {"client_id": client_id, "user_id": user.user_id}
+    if user.scope and user.scope.some_clients:
+        asked["token_id"] = user.scope.token_id
+    seen = glance.execute(_state(user.role, of_token="token_id" in asked), asked).first()
+    return seen[0] if seen else None
 
 
 def enter_session(connection: Connection, cookie: str, at: datetime, action: Action, client_id: str | None) -> User:
@@ -167,7 +210,7 @@ def enter_session(connection: Connection, cookie: str, at: datetime, action: Act
 
 def visible(user: User) -> ColumnElement[bool]:
     """Give the condition on `client` rows under which a user may see them, for a query to join."""
-    return _visible(user.role, user.user_id)
+    return and_(_visible(user.role, user.user_id), within(user, clients.c.client_id))
 
 
 def among(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
@@ -175,16 +218,28 @@ def among(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
 
     For a producer it begins with what was granted, however many clients there are.
     """
+    scope = within(user, client_id)
     if user.role == "admin":
-        return true()
+        return scope
     if user.role == "producer":
-        return client_id.in_(select(grants.c.client_id).where(grants.c.user_id == user.user_id))
-    return client_id.in_(select(clients.c.client_id).where(visible(user)))
+        return and_(client_id.in_(select(grants.c.client_id).where(grants.c.user_id == user.user_id)), scope)
+    return and_(client_id.in_(select(clients.c.client_id).where(_visible(user.role, user.user_id))), scope)
+
+
+def within(user: User, client_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Give the condition on a column of client ids that the scope of a user's token makes: only these, or any."""
+    if user.scope is None or not user.scope.some_clients:
+        return true()
+    return client_id.in_(select(token_clients.c.client_id).where(token_clients.c.token_id == user.scope.token_id))
 
 
 def see(connection: Connection, user: User, client_id: str) -> None:
     """Let a user see a client, or raise ClientNotFound: one query, whether it is missing or not theirs."""
-    if connection.scalar(_see(user.role), {"client_id": client_id, "user_id": user.user_id}) is None:
+    asked = {"client_id": client_id, "user_id": user.user_id}
+    query = _see(user.role)
+    if user.scope is not None:
+        query = query.where(within(user, clients.c.client_id))
+    if connection.scalar(query, asked) is None:
         raise ClientNotFound
 
 
@@ -213,13 +268,24 @@ def _stated(may_see: ColumnElement[bool]) -> Select[Any]:
 
 def _enter() -> Select[Any]:
     may_see = or_(*(and_(users.c.role == role, _visible(role, users.c.user_id)) for role in ROLES))
-    return people.HOLDER.add_columns(_stated(may_see).correlate(users).scalar_subquery().label("client_state"))
+    in_scope = or_(tokens.c.some_clients == 0, _named(tokens.c.token_id))
+    state = _stated(and_(may_see, in_scope)).correlate(users, tokens)
+    return people.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
 
 
 @cache
-def _state(role: str) -> Select[Any]:
+def _state(role: str, *, of_token: bool) -> Select[Any]:
     """Build the query of a client's state once: it has no row where the client is missing, or not to be seen."""
-    return _stated(_visible(role, bindparam("user_id")))
+    may_see = _visible(role, bindparam("user_id"))
+    return _stated(and_(may_see, _named(bindparam("token_id"))) if of_token else may_see)
+
+
+def _named(token_id: Any) -> ColumnElement[bool]:
+    """Give the condition that a token is for a client among others."""
+    named = select(token_clients.c.client_id).where(
+        token_clients.c.token_id == token_id, token_clients.c.client_id == clients.c.client_id
+    )
+    return exists(named.correlate(clients, tokens))
 
 
 _ENTER: Final = _enter()

@@ -375,6 +375,16 @@ class NotAllowed(Refusal):
         self.role = role
 
 
+class OutsideScope(Refusal):
+    """The user may do this, but not by a token of this scope: one for `what` alone, whatever it is asked about."""
+
+    code = "outside_scope"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This token is for {what} alone. Ask with one of another scope.")
+        self.what = what
+
+
 class TermsNotAccepted(Refusal):
     """A producer records payments only once the electronic payment terms are accepted."""
 
@@ -581,12 +591,23 @@ class NotSignedIn(Refusal):
 
 
 class WrongPassword(Refusal):
-    """Somebody who is signed in does not know the password that they want to change."""
+    """Somebody who is signed in does not know the password that they have."""
 
     code = "wrong_password"
 
     def __init__(self) -> None:
         super().__init__("That is not the password that you have now; nothing was changed.")
+
+
+class ProofNeeded(Refusal):
+    """What hands on or ends what somebody holds is done by nobody who only found their browser open."""
+
+    code = "proof_needed"
+
+    def __init__(self, *, has_password: bool) -> None:
+        how = "Give your password with it." if has_password else "Sign out, sign in again, and do it then."
+        super().__init__(f"It is more than 15 minutes since you signed in. {how}")
+        self.has_password = has_password
 
 
 class NotIdentified(Refusal):

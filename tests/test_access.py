@@ -31,10 +31,12 @@ DAY = timedelta(days=1)
 # The table of section 4, one line an action: what a producer, a client manager and an administrator may.
 ROLES_MAY = """
 public            producer client_manager admin
+know_oneself      producer client_manager admin
 own               producer client_manager admin
 read_client       producer client_manager admin
 configure_client           client_manager admin
 record_payments   producer client_manager admin
+make_feed         producer client_manager admin
 request_access    producer
 decide_access              client_manager admin
 import_clients             client_manager admin
@@ -68,7 +70,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role: str, action: A
     assert may == (role in MAY_AT_ALL[action])
 
 
-@pytest.mark.parametrize("action", ["read_client", "record_payments", "read_audit"])
+@pytest.mark.parametrize("action", ["read_client", "record_payments", "make_feed", "read_audit"])
 def test_a_producer_needs_client_administration_for_it_whatever_else_they_have(action: Action) -> None:
     without = ALL - ADMINISTRATION
     assert NEEDS[action] == "client_administration"
@@ -352,3 +354,75 @@ def test_the_state_of_a_client_is_another_after_each_change_of_it_and_of_no_othe
         others.append(state(ZENITH))
     assert len(set(states)) == 3
     assert others == [b""] * 3
+
+
+# What a token's scope leaves
+
+
+def scoped(
+    store: Store, who: User, client_ids: list[str] | None = None, *, read_only: bool = False
+) -> tuple[User, str]:
+    """Give somebody a token of limited scope; them as they come in by it, and its text."""
+    with changing(store) as connection:
+        _, text = people.new_token(
+            connection, who.user_id, "narrow", AT, AT + DAY, read_only=read_only, client_ids=client_ids
+        )
+        found = people.holder(connection, text, AT)
+    assert found is not None
+    return found[0], text
+
+
+@pytest.mark.parametrize(
+    ("who", "named", "left"),
+    [
+        (PAT, [ACME], {ACME}),
+        (PAT, [ZENITH], set()),
+        (NORA, [ACME, ZENITH], {ACME}),
+        (BOTH, [ACME, ZENITH], {ACME, ZENITH}),
+        (ADA, [ZENITH], {ZENITH}),
+        (ADA, [], set()),
+    ],
+    ids=lambda each: each.user_id if isinstance(each, User) else None,
+)
+def test_a_scope_leaves_of_what_its_user_sees_what_it_names(
+    inhabited: Store, who: User, named: list[str], left: set[str]
+) -> None:
+    scoped(inhabited, ADA, [OTHER])  # that of another token is of no effect
+    user_by_it, text = scoped(inhabited, who, named)
+    assert seen(inhabited, user_by_it) == left
+    for client_id in (ACME, OTHER, ZENITH, UNKNOWN):
+        assert sees(inhabited, user_by_it, client_id) == (client_id in left)
+        found = entered(inhabited, text, "read_client", client_id)
+        assert (found[0] if isinstance(found[0], str) else None) == (None if client_id in left else "client_not_found")
+
+
+@pytest.mark.parametrize("action", get_args(Action))
+def test_a_token_for_some_clients_is_for_what_is_about_these(inhabited: Store, action: Action) -> None:
+    user_by_it, _ = scoped(inhabited, ADA, [ACME])
+    about = {"public", "know_oneself", "read_client", "configure_client", "record_payments", "read_audit"}
+    said = verdict(ADA, action)
+    assert verdict(user_by_it, action) == ("outside_scope" if said == "allowed" and action not in about else said)
+    assert access.may(user_by_it, action) == (verdict(user_by_it, action) == "allowed")
+
+
+def test_a_token_for_reading_alone_is_for_whatever_reads_and_sees_all_that_its_user_does(inhabited: Store) -> None:
+    user_by_it, text = scoped(inhabited, NORA, read_only=True)
+    assert seen(inhabited, user_by_it) == seen(inhabited, NORA)
+    with inhabited.reading() as connection:
+        assert access.enter(connection, text, AT, "configure_client", ACME, reads=True).user == user_by_it
+    assert entered(inhabited, text, "configure_client", ACME)[0] == "outside_scope"
+    assert entered(inhabited, text, "administer", ACME)[0] == "not_allowed"
+
+
+def test_a_client_that_is_yet_to_be_made_is_in_no_scope(inhabited: Store, texts: dict[str, str]) -> None:
+    _, text = scoped(inhabited, ADA, [ACME])
+    with inhabited.reading() as connection:
+        assert access.enter(connection, texts[ADA.user_id], AT, "configure_client", UNKNOWN, makes=True).state == b""
+        for client_id in (ZENITH, UNKNOWN):
+            with pytest.raises(ClientNotFound):
+                access.enter(connection, text, AT, "configure_client", client_id, makes=True)
+
+
+def test_a_user_without_a_scope_is_the_one_who_is_kept(inhabited: Store, texts: dict[str, str]) -> None:
+    found = entered(inhabited, texts[PAT.user_id], "own", None)
+    assert (found.user, found.user.scope) == (PAT, None)

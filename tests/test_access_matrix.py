@@ -17,7 +17,7 @@ from ebill.render.json import encode
 from ebill.web import ROUTES, create_app, docs, openapi, refuse_undeclared
 from ebill.web.routes import Route
 from tests.matrices import API, Row, ask, named
-from tests.world import ACME, ACTORS, Door, book_file, rehearsed
+from tests.world import ACME, BY_TOKEN, Door, book_file, rehearsed
 
 pytestmark = pytest.mark.anywhere
 
@@ -40,7 +40,7 @@ def test_every_answer_is_as_the_document_says(door: Door, row: Row) -> None:
     documented = DOCUMENT["paths"][path][method.lower()]
     public = path in {route.path for route in ROUTES if route.is_public or route.by_secret}
     assert documented["security"] == ([] if public else [{"token": []}])
-    for actor in ACTORS:
+    for actor in BY_TOKEN:
         answer = ask(door, row, actor, ACME)
         response = documented["responses"][str(answer.status_code)]
         if "content" in response:

@@ -18,6 +18,7 @@ from ebill.store import clients, glance, payments, people
 from ebill.store.audit import By
 from ebill.store.clients import Account, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store, Writing
+from ebill.store.keys import Seal
 from ebill.store.payments import Payment
 from ebill.web import create_app, signed, steady
 from tests.askers import askers
@@ -292,7 +293,7 @@ def test_a_tag_is_no_tag_of_another_release_question_or_installation(
     monkeypatch.setattr(steady, "code", lambda: "another")
     assert status() == 200
     monkeypatch.undo()
-    opened.app.extensions["ebill.signed"].seal = bytes(32)
+    opened.app.extensions["ebill.signed"]._keys = Seal(bytes(32), bytes(32))
     assert status() == 200
 
 

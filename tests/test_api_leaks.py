@@ -244,10 +244,10 @@ def version_of(door: Door, client_id: str) -> int | None:
 def test_a_client_that_is_fetched_before_it_is_checked_is_found(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     right = access.enter
 
-    def hasty(*asked: Any) -> Any:
+    def hasty(*asked: Any, **how: Any) -> Any:
         there = version_of(door, asked[-1])
         try:
-            return right(*asked)
+            return right(*asked, **how)
         except ClientNotFound:
             raise NotAllowed("producer") if there else ClientNotFound from None
 
@@ -258,11 +258,11 @@ def test_a_client_that_is_fetched_before_it_is_checked_is_found(door: Door, monk
 def test_a_version_that_is_looked_at_before_the_grant_is_found(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     right = access.enter
 
-    def hasty(*asked: Any) -> Any:
+    def hasty(*asked: Any, **how: Any) -> Any:
         version = version_of(door, asked[-1])
         if version not in (None, 7):
             raise Stale(version)
-        return right(*asked)
+        return right(*asked, **how)
 
     monkeypatch.setattr(access, "enter", hasty)
     changes = [route for route in OF_CLIENT if route.conditional]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import Connection, func, select
 from werkzeug.test import TestResponse
@@ -13,7 +14,7 @@ from ebill.store import people
 from ebill.store.engine import Store
 from ebill.store.tables import audit
 from ebill.web import signed
-from tests.world import ACME, UNKNOWN, ZENITH, Door, door
+from tests.world import ACME, MARK, UNKNOWN, ZENITH, Door, door
 
 NEW = {"name": "Nia New", "role": "producer", "state": "NY"}
 KEY = {"Idempotency-Key": "a key"}
@@ -248,9 +249,9 @@ def test_what_was_ended_while_a_body_was_being_sent_changes_nothing(
 def test_a_decision_that_is_kept_in_the_process_is_found(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     right, kept = access.enter, {}
 
-    def hasty(connection: Connection, token: str, at: datetime, *asked: Any) -> Any:
+    def hasty(connection: Connection, token: str, at: datetime, *asked: Any, **how: Any) -> Any:
         if (token, *asked) not in kept:
-            kept[token, *asked] = right(connection, token, at, *asked)
+            kept[token, *asked] = right(connection, token, at, *asked, **how)
         return kept[token, *asked]
 
     monkeypatch.setattr(access, "enter", hasty)
@@ -368,6 +369,111 @@ def test_a_token_is_shown_once_counts_at_once_and_is_listed_without_its_text(ope
 def test_a_faulty_token_is_refused_with_each_place(opened: Door, body: Any, places: list[str]) -> None:
     answer = opened.ask("producer", "POST", "/v1/tokens", body, KEY)
     assert (answer.status_code, pointers(answer)) == (422, places)
+
+
+def scoped(opened: Door, actor: str, **scope: Any) -> str:
+    """Let somebody make a token of limited scope, and give its holder a name to ask by."""
+    made = opened.ask(actor, "POST", "/v1/tokens", {"name": "Narrow", **scope}, KEY)
+    assert made.status_code == 201
+    opened.world.tokens["scoped"] = made.get_json()["token"]
+    return "scoped"
+
+
+def test_a_scope_is_listed_to_its_owner_and_stands_in_the_audit(opened: Door) -> None:
+    scoped(opened, "producer", read_only=True, client_ids=[ACME, ACME])
+    told = {"read_only": True, "client_ids": [ACME]}
+    for actor, path in (("producer", "/v1/tokens"), ("admin", "/v1/users/pat-producer/tokens")):
+        listed = opened.ask(actor, "GET", path).get_json()["data"]
+        (whole,) = (each for each in listed if each["token_id"] == opened.world.tokens["producer"].split("_")[1])
+        assert (whole["read_only"], whole["client_ids"]) == (False, None)
+        assert {name: listed[-1][name] for name in told} == told
+    with opened.store.reading() as connection:
+        (after,) = connection.scalars(select(audit.c.after).where(audit.c.action == "make_token"))
+    assert {name: orjson.loads(after)[name] for name in told} == told
+
+
+def test_a_client_that_is_not_seen_is_named_in_a_scope_as_one_that_never_was(opened: Door) -> None:
+    answers = []
+    for client_id in (ZENITH, UNKNOWN):
+        answer = opened.ask("producer", "POST", "/v1/tokens", {"name": "x", "client_ids": [ACME, client_id]}, KEY)
+        assert (answer.status_code, pointers(answer)) == (422, ["/client_ids/1"])
+        request_id = answer.headers["X-Request-Id"]
+        answers.append(answer.get_data(as_text=True).replace(request_id, "").replace(client_id, ""))
+    assert answers[0] == answers[1]
+    assert pointers(opened.ask("producer", "POST", "/v1/tokens", {"name": "x", "client_ids": []}, KEY)) == [
+        "/client_ids"
+    ]
+
+
+def test_lists_files_deadlines_and_the_audit_keep_to_the_clients_of_a_scope(opened: Door) -> None:
+    everywhere = (
+        "/v1/clients",
+        "/v1/deadlines?from=2024-06-01&to=2024-07-01",
+        "/v1/exports/clients",
+        "/v1/audit?limit=200",
+    )
+    for path in everywhere:
+        assert ZENITH in opened.ask("admin", "GET", path).get_data(as_text=True)
+    who = scoped(opened, "admin", client_ids=[ACME])
+    for path in everywhere:
+        answer = opened.ask(who, "GET", path)
+        text = answer.get_data(as_text=True)
+        assert (answer.status_code, ACME in text, ZENITH in text, MARK in text) == (200, True, False, False), path
+    rows = opened.ask(who, "GET", "/v1/audit?limit=200").get_json()["data"]
+    assert {row["client_id"] for row in rows} == {ACME}
+    counts = [
+        opened.ask(each, "GET", everywhere[1]).get_json()["counts"]["kind"]["due"] for each in ("manager", who, "admin")
+    ]
+    assert counts[0] == counts[1] < counts[2]
+
+
+def test_who_one_is_tells_only_of_the_clients_of_a_scope(opened: Door) -> None:
+    opened.ask("other manager", "PUT", f"/v1/users/pat-producer/grants/{ZENITH}")
+    assert opened.ask("producer", "GET", "/v1/me").get_json()["clients"] == [ACME, ZENITH]
+    who = scoped(opened, "producer", client_ids=[ZENITH])
+    assert opened.ask(who, "GET", "/v1/me").get_json()["clients"] == [ZENITH]
+
+
+def test_a_scope_gives_nothing_and_ends_with_the_grant(opened: Door) -> None:
+    who = scoped(opened, "producer", client_ids=[ACME])
+    assert sees(opened, who) == [ACME]
+    opened.ask("manager", "DELETE", f"/v1/users/pat-producer/grants/{ACME}")
+    assert sees(opened, who) == []
+    assert ACME not in opened.ask("producer", "GET", "/v1/tokens").get_data(as_text=True)
+    hidden, missing = (opened.ask(who, "GET", f"/v1/clients/{which}") for which in (ACME, UNKNOWN))
+    same = [
+        each.get_data(as_text=True).replace(each.headers["X-Request-Id"], "").replace(which, "")
+        for each, which in ((hidden, ACME), (missing, UNKNOWN))
+    ]
+    assert (hidden.status_code, same[0]) == (404, same[1])
+
+
+@pytest.mark.parametrize("scope", [{"read_only": True}, {"client_ids": [ACME]}])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/tokens", {"name": "More"}),
+        ("POST", "/v1/feeds", {}),
+        ("PUT", "/v1/users/pat-producer/reminder-targets", {"email": "pat@example.com"}),
+        ("PUT", f"/v1/users/gus-ungranted/grants/{ACME}", None),
+        ("PUT", "/v1/users/nia-new", {"name": "Nia", "role": "admin", "state": "PA"}),
+    ],
+)
+def test_a_token_of_limited_scope_hands_nothing_on(
+    opened: Door, scope: dict[str, Any], method: str, path: str, body: Any
+) -> None:
+    who, before = scoped(opened, "admin", **scope), rows(opened)
+    headers = KEY if method == "POST" else {"If-None-Match": "*"} if "nia-new" in path else {}
+    assert code(opened.ask(who, method, path, body, headers)) == "outside_scope"
+    assert rows(opened) == before
+
+
+def test_an_answer_is_kept_by_its_key_for_the_token_of_limited_scope_alone(opened: Door) -> None:
+    who = scoped(opened, "admin", client_ids=[ACME])
+    path, body = f"/v1/clients/{ACME}/rules", {"since": "2090-01", "grace": {"days": 40}, "cite": "Letter"}
+    key = {"Idempotency-Key": "the same key for both"}
+    entered = [opened.ask(each, "POST", path, body, key).get_json()["entered"] for each in ("admin", who, who)]
+    assert entered[1] == entered[2] != entered[0]
 
 
 def test_an_administrator_revokes_anybodys_token(opened: Door) -> None:

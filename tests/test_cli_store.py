@@ -6,14 +6,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 
 from ebill import passwords
 from ebill.cli import main
-from ebill.store import people
+from ebill.store import keys, people
 from ebill.store.audit import By
 from ebill.store.engine import Store
+from ebill.store.tables import audit
 from tests.books import TEXT, edited
 from tests.migrating import upgrade_to
 
@@ -122,6 +125,22 @@ def test_a_backup_of_an_older_release_is_restored_as_it_was(tmp_path: Path, monk
     assert "up to date" in said("db", "upgrade")
 
 
+def test_a_rotated_key_is_noted_in_the_audit_and_shown_nowhere(url: str) -> None:
+    assert "opens until" in said("db", "rotate-key")
+    assert "opens nothing" in said("db", "rotate-key", "--at-once")
+    store = Store(url)
+    with store.reading() as connection:
+        rows = connection.execute(select(audit.c.actor, audit.c.after).where(audit.c.action == "rotate_key")).all()
+        key = keys.seal(connection)
+    store.close()
+    assert [(row.actor, orjson.loads(row.after)["before_opens_until"] is None) for row in rows] == [
+        ("command", False),
+        ("command", True),
+    ]
+    assert key is not None
+    assert key.hex() not in str(rows)
+
+
 @pytest.mark.usefixtures("imported")
 def test_the_audit_is_checked() -> None:
     assert re.match(r"The audit holds: 2 rows, the last with hash [0-9a-f]{64}\n", said("db", "check"))
@@ -209,6 +228,22 @@ def test_a_token_is_printed_alone_and_once_and_can_be_revoked() -> None:
     assert "revoked" in said("token", "list")
     assert "no token" in refused("token", "revoke", token_id)
     assert "no user" in refused("token", "make", "nobody")
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_token_may_be_for_reading_and_for_clients_that_its_user_sees() -> None:
+    said("user", "add", "pat", "--name=Pat", "--role=producer")
+    said("grant", "add", "pat", "ACME-1")
+    said("token", "make", "pat", "--read-only", "--client", "ACME-1")
+    said("token", "make", "pat", "--name=of all")
+    assert [re.split(r"  +", line)[4:] for line in said("token", "list", "pat").splitlines()[2:]] == [
+        ["read only", "ACME-1"],
+        ["all"],
+    ]
+    said("user", "add", "sue", "--name=Sue", "--role=producer")
+    unseen, unknown = (refused("token", "make", "sue", "--client", which) for which in ("ACME-1", "NOBODY-1"))
+    assert unseen.replace("ACME-1", "NOBODY-1") == unknown
+    assert "no client NOBODY-1" in unknown
 
 
 @pytest.mark.usefixtures("imported")

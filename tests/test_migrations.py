@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, event, text
 
 from ebill.errors import StoreRefused
-from ebill.store import engine
+from ebill.store import engine, keys
 from ebill.store.engine import Store
 from ebill.store.tables import metadata
 from tests.migrating import REVISIONS, SCRIPTS, tables, upgrade_to, written
@@ -125,6 +125,17 @@ def test_a_store_of_every_release_is_brought_up_to_date_with_all_that_is_in_it(
     with empty_store.reading() as connection:
         assert head(connection) == 1
     assert written(empty_store) == written(full)
+
+
+def test_the_key_there_was_seals_on_and_makes_the_uids_it_made(empty_store: Store) -> None:
+    upgrade_to(empty_store, "0007")
+    with changing(empty_store) as connection:
+        connection.execute(text("INSERT INTO secret (name, value) VALUES ('cursors', :key)"), {"key": b"k" * 32})
+    empty_store.upgrade()
+    with empty_store.reading() as connection:
+        found = keys.seal(connection)
+    assert found is not None
+    assert (bytes(found), found.calendars, found.before) == (b"k" * 32, b"k" * 32, None)
 
 
 def test_a_store_of_a_later_release_is_refused(store: Store) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import update
 from ebill import demo, passwords
 from ebill.errors import StoreUnavailable, TooManyTries
 from ebill.service import clients as served
-from ebill.service import morning
+from ebill.service import morning, sealing
 from ebill.service import people as service
 from ebill.service.clients import Window
 from ebill.store import clients, people
@@ -419,6 +419,31 @@ def test_terms_are_accepted_and_declined(opened: Visits) -> None:
         assert shown in text_of(opened.look("producer", "/me"))
 
 
+def test_what_a_key_sealed_opens_after_it_was_rotated_and_not_once_it_is_gone(opened: Visits) -> None:
+    events = "/v1/deadlines?from=2024-06-01&to=2024-06-30&format=ics"
+    lists = "/v1/clients?limit=1"
+
+    def started(*, at_once: bool) -> Visits:
+        with opened.store.writing(By("command", datetime.now(UTC))) as write:
+            sealing.rotate(write, at_once=at_once)
+        return Visits(opened.store, opened.world, opened.sessions)
+
+    def uids(at: Visits) -> list[str]:
+        return re.findall(r"UID:(\S+)", text_of(at.ask("admin", "GET", events)))
+
+    token = cookies.form_token(opened.seal, opened.sessions["producer"])
+    cursor = opened.ask("admin", "GET", lists).get_json()["next_cursor"]
+    tag = opened.ask("admin", "GET", f"/v1/clients/{ACME}/schedule").headers["ETag"]
+    for at_once, statuses in ((False, (200, 200, 304)), (True, (403, 400, 200))):
+        later = started(at_once=at_once)
+        assert later.seal != opened.seal
+        assert uids(later) == uids(opened) != []
+        form = later.send("producer", "/me/tokens", {"name": "A"}, token=token)
+        page = later.ask("admin", "GET", f"{lists}&cursor={cursor}")
+        again = later.ask("admin", "GET", f"/v1/clients/{ACME}/schedule", headers={"If-None-Match": tag})
+        assert (form.status_code, page.status_code, again.status_code) == statuses
+
+
 def test_a_token_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
     made = text_of(opened.send("producer", "/me/tokens", {"name": "<b>Nightly</b>", "days": "7"}))
     (token,) = re.findall(r'value="(ebp_\w+)"', made)
@@ -429,6 +454,21 @@ def test_a_token_is_shown_once_works_and_is_revoked(opened: Visits) -> None:
     assert "&lt;b&gt;Nightly&lt;/b&gt;" in page
     opened.send("producer", f"/me/tokens/{token.split('_')[1]}/revoke")
     assert opened.client.get("/v1/me", headers=bearer).status_code == 401
+
+
+def test_a_token_may_be_made_for_reading_and_for_some_clients(opened: Visits) -> None:
+    form = {"name": "Narrow", "read_only": "yes", "client_ids": ACME}
+    made = text_of(opened.send("producer", "/me/tokens", form))
+    (token,) = re.findall(r'value="(ebp_\w+)"', made)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert opened.client.get(f"/v1/clients/{ACME}", headers=bearer).status_code == 200
+    assert opened.client.get("/v1/tokens", headers=bearer).get_json()["code"] == "outside_scope"
+    assert f"Reading, {ACME}" in text_of(opened.look("producer", "/me"))
+    assert f"Reading, {ACME}" in text_of(opened.look("admin", "/admin/users/pat-producer"))
+    for client_ids in (ZENITH, UNKNOWN, " , "):
+        answer = opened.send("producer", "/me/tokens", {"name": "A", "client_ids": client_ids})
+        assert (answer.status_code, "ebp_" in text_of(answer)) == (422, False)
+    assert opened.send("producer", "/me/tokens", {"name": "A", "read_only": "no"}).status_code == 422
 
 
 def test_a_calendar_is_shown_once_works_and_is_revoked(opened: Visits) -> None:

@@ -1,5 +1,6 @@
 """One's own password, and the first one that an administrator gives: who may change it, and what ends when it is."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,10 @@ from ebill import passwords
 from ebill.cli import main
 from ebill.service import people as service
 from ebill.service import sessions
-from ebill.store import people
+from ebill.store import feeds, people
 from ebill.store.audit import By
 from ebill.store.engine import Store
+from ebill.store.tables import sessions as sessions_table
 from ebill.store.tables import users
 from ebill.web.pages import tries
 from tests.visits import HTML, Visits, text_of, visits
@@ -60,6 +62,95 @@ def is_in(opened: Visits, cookie: str) -> bool:
 def latest(opened: Visits) -> list[tuple[str, str, str]]:
     rows = opened.ask("admin", "GET", "/v1/audit?newest=true&limit=2").get_json()["data"]
     return [(row["action"], row["actor"], row["subject"]) for row in rows]
+
+
+# Once more, before something is handed on or ended
+
+
+def age(opened: Visits, actor: str = "producer", minutes: int = 16) -> str:
+    """Let somebody have signed in a while ago, and be in use since; give the name of their other session."""
+    other = people.session_id(cookie_of(sign_in(opened, WORD)))
+    began = update(sessions_table).where(
+        sessions_table.c.hash == hashlib.sha256(opened.sessions[actor].encode()).digest()
+    )
+    with opened.store.noting() as connection:
+        connection.execute(began.values(created_at=datetime.now(UTC) - timedelta(minutes=minutes)))
+    return other
+
+
+GUARDED = {
+    "a token": ("/me/tokens", {"name": "Nightly"}),
+    "a feed": ("/me/feeds", {"name": "Mine"}),
+    "another session": ("/me/sessions/{other}/end", {}),
+}
+
+
+def held(opened: Visits) -> tuple[int, int, int]:
+    """Count the tokens, feeds and sessions of the producer."""
+    with opened.store.reading() as connection:
+        now = datetime.now(UTC)
+        return (
+            len(people.tokens_of(connection, "pat-producer")),
+            len(feeds.feeds_of(connection, "pat-producer")),
+            len(people.sessions_of(connection, "pat-producer", now)),
+        )
+
+
+@pytest.mark.parametrize(("path", "form"), GUARDED.values(), ids=GUARDED)
+def test_who_signed_in_a_while_ago_gives_the_password_once_more(
+    opened: Visits, path: str, form: dict[str, str]
+) -> None:
+    path = path.format(other=age(opened))
+    before = held(opened)
+    asked = opened.send("producer", path, form)
+    assert (asked.status_code, "more than 15 minutes" in text_of(asked)) == (422, True)
+    assert 'name="password"' in text_of(asked)
+    wrong = opened.send("producer", path, {**form, "password": NEW})
+    assert (wrong.status_code, "not the password" in text_of(wrong)) == (422, True)
+    assert held(opened) == before
+    assert opened.send("producer", path, {**form, "password": WORD}).status_code in (200, 303)
+    assert held(opened) != before
+    assert WORD not in opened.ask("admin", "GET", "/v1/audit?limit=200").get_data(as_text=True)
+
+
+def test_a_password_that_was_given_counts_for_15_minutes_and_for_its_session_alone(opened: Visits) -> None:
+    age(opened)
+    assert opened.send("producer", "/me/tokens", {"name": "A", "password": WORD}).status_code == 200
+    assert opened.send("producer", "/me/tokens", {"name": "B"}).status_code == 200
+    assert 'name="password"' not in text_of(opened.look("producer", "/me"))
+    with opened.store.noting() as connection:
+        long_ago = datetime.now(UTC) - sessions.PROOF_LASTS - timedelta(seconds=1)
+        connection.execute(update(sessions_table).values(proved_at=long_ago))
+    assert opened.send("producer", "/me/tokens", {"name": "C"}).status_code == 422
+
+
+def test_who_has_just_signed_in_is_asked_for_no_password(opened: Visits) -> None:
+    age(opened, minutes=14)
+    assert opened.send("producer", "/me/tokens", {"name": "A"}).status_code == 200
+    assert 'name="password"' not in text_of(opened.look("producer", "/me"))
+
+
+def test_one_s_own_session_ends_without_a_password(opened: Visits) -> None:
+    age(opened)
+    own = people.session_id(opened.sessions["producer"])
+    assert opened.send("producer", f"/me/sessions/{own}/end").status_code == 303
+    assert opened.look("producer", "/me").status_code == 303
+
+
+def test_who_has_no_password_signs_in_again(opened: Visits) -> None:
+    age(opened)
+    with opened.store.noting() as connection:
+        connection.execute(update(users).where(users.c.user_id == "pat-producer").values(password=None))
+    answer = opened.send("producer", "/me/tokens", {"name": "A", "password": WORD})
+    assert (answer.status_code, "sign in again" in text_of(answer)) == (422, True)
+    assert "sign out and in again" in text_of(opened.look("producer", "/me"))
+
+
+def test_wrong_passwords_are_counted_with_those_of_signing_in(opened: Visits) -> None:
+    age(opened)
+    answers = [opened.send("producer", "/me/tokens", {"name": "A", "password": NEW}) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [422] * 5 + [429]
+    assert sign_in(opened, WORD).status_code == 429
 
 
 # One's own

@@ -760,17 +760,47 @@ def test_where_no_rule_book_was_loaded_there_is_none(store: Store) -> None:
 # Keys of an installation
 
 
-def test_a_key_is_random_and_made_once(store: Store) -> None:
-    with changing(store) as connection:
-        made = keys.make(connection, "cursors")
-        other = keys.make(connection, "feeds")
-    with pytest.raises(IntegrityError), changing(store) as connection:
-        keys.make(connection, "cursors")
+def test_keys_are_random_and_made_once(store: Store) -> None:
     with store.reading() as connection:
-        assert keys.key(connection, "cursors") == made
-        assert keys.key(connection, "nothing") is None
-    assert len(made) == len(other) == 32
-    assert made != other
+        assert keys.seal(connection) is None
+    with changing(store) as connection:
+        made = keys.make(connection)
+        again = keys.make(connection)
+    with store.reading() as connection:
+        kept = keys.seal(connection)
+    assert kept == made == again
+    assert kept is not None
+    assert kept.calendars == made.calendars != made
+    assert (len(made), len(made.calendars), keys.openers(kept)) == (32, 32, (made,))
+
+
+def test_a_new_key_seals_and_the_one_before_opens_until_its_day_is_over(store: Store) -> None:
+    with changing(store) as connection:
+        first = keys.make(connection)
+        keys.rotate(connection, datetime.now(UTC) + keys.KEPT)
+    with store.reading() as connection:
+        second = keys.seal(connection)
+    assert second is not None
+    assert second not in (first, first.calendars)
+    assert second.calendars == first.calendars
+    assert keys.openers(second) == (second, first)
+    with changing(store) as connection:
+        keys.rotate(connection, datetime.now(UTC) - timedelta(seconds=1))
+    with store.reading() as connection:
+        third = keys.seal(connection)
+    assert third is not None
+    assert keys.openers(third) == (third, second)
+    assert keys.openers(third.at(datetime.now(UTC))) == (third,)
+
+
+def test_a_key_that_somebody_may_have_opens_nothing_once_it_is_rotated(store: Store) -> None:
+    with changing(store) as connection:
+        keys.make(connection)
+        keys.rotate(connection, datetime.now(UTC) + keys.KEPT)
+        keys.rotate(connection, None)
+        left = keys.seal(connection)
+    assert left is not None
+    assert (left.before, keys.openers(left)) == (None, (left,))
 
 
 # Answers that are kept

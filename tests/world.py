@@ -62,6 +62,17 @@ ACTORS = {
     "revoked": "pat-producer",
 }
 """Who asks, and as which user: nobody at all, and one whose token was revoked, among them."""
+SCOPED = {
+    "producer reading": ("pat-producer", True, None),
+    "producer elsewhere": ("pat-producer", False, [ZENITH]),
+    "admin of one": ("ada-admin", False, [ACME]),
+}
+"""Who asks by a token of limited scope: as which user, whether for reading alone, for which clients (None: all).
+
+One is for a client that its user does not see, who sees it no more by that.
+"""
+BY_TOKEN = (*ACTORS, *SCOPED)
+"""Everybody who asks the API."""
 
 
 @dataclass
@@ -94,6 +105,8 @@ def fill(store: Store) -> World:
         for actor, user_id in ACTORS.items():
             if user_id:
                 _token(connection, world, actor, user_id)
+        for actor, (user_id, read_only, client_ids) in SCOPED.items():
+            _token(connection, world, actor, user_id, read_only=read_only, client_ids=client_ids)
         _token(connection, world, "quinn", "quinn-quartz")
         people.revoke(connection, world.tokens["revoked"].split("_")[1], AT)
         for client_id in (ACME, ZENITH):
@@ -121,15 +134,23 @@ def _client(write: Writing, client_id: str, team: str, name: str) -> None:
     write.audit("put_client", client_id=client_id, after={"name": name})
 
 
-def _token(connection: Connection, world: World, actor: str, user_id: str) -> None:
+def _token(connection: Connection, world: World, actor: str, user_id: str, **scope: Any) -> None:
     """Give an actor a token, one more that they may revoke, and a feed."""
-    _, world.tokens[actor] = people.new_token(connection, user_id, f"of {user_id}", AT, NEVER)
+    _, world.tokens[actor] = people.new_token(connection, user_id, f"of {user_id}", AT, NEVER, **scope)
     spare, _ = people.new_token(connection, user_id, "spare", AT, NEVER)
     world.spare[actor] = spare.token_id
     feed = Feed(
         feeds.new_id(), user_id, "Deadlines", None, None, None, None, True, 31, 366, AT, NEVER, last_fetched_at=NEVER
     )
     world.feeds[actor] = feeds.add(connection, feed)
+
+
+def without_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant the fault that the scope is not joined: a token for some clients is one for all that its user sees."""
+    monkeypatch.setattr(access, "within", lambda *_: true())
+    monkeypatch.setattr(access, "_named", lambda *_: true())
+    monkeypatch.setattr(access, "_ENTER", access._enter())
+    monkeypatch.setattr(access, "_state", cache(access._state.__wrapped__))
 
 
 def without_grants(monkeypatch: pytest.MonkeyPatch) -> None:

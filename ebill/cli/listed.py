@@ -19,14 +19,12 @@ from ebill.errors import Fault, InvalidInput, StoreRefused, UserNotFound
 from ebill.grammar import faults, read_day
 from ebill.render import ics, listed
 from ebill.rulebook import RuleBook
-from ebill.service import calendars
+from ebill.service import calendars, sealing
 from ebill.service.clients import refuse_unconfigured
 from ebill.service.deadlines import Deadline, Found, Sought, default_span, head
 from ebill.service.deadlines import deadlines as find
 from ebill.standing import STANDINGS
-from ebill.store import keys, people
-from ebill.store.audit import By
-from ebill.store.engine import Store
+from ebill.store import people
 from ebill.store.people import User
 
 CALENDAR: Final = "Invoice deadlines"
@@ -61,7 +59,7 @@ def deadlines(
     days = _days({"from": first, "to": last, "as_of": as_of})
     rules, now = book(), datetime.now(UTC)
     with opened() as store:
-        key = _key(store, now) if form == "ics" else b""
+        key = sealing.seal(store, OPERATOR.user_id, lambda: now).calendars if form == "ics" else b""
         with store.reading(patient=True) as connection:
             user = OPERATOR if user_id is None else _user(connection, user_id)
             refuse_unconfigured(rules, filters)
@@ -116,21 +114,6 @@ def _user(connection: Any, user_id: str) -> User:
         raise StoreRefused(f"{user_id} is disabled, and sees nothing.")
     access.allow(user, "read_client")
     return user
-
-
-def _key(store: Store, now: datetime) -> bytes:
-    """Give the key of this installation that its calendars' uids are made of, making it where there is none yet."""
-    with store.reading() as connection:
-        found = keys.key(connection, keys.OURS)
-    if found is not None:
-        return found
-    with store.writing(By(OPERATOR.user_id, now)) as write:
-        found = keys.key(write.connection, keys.OURS)
-        if found is not None:
-            write.unchanged()
-            return found
-        write.audit("make_key", subject=keys.OURS)
-        return keys.make(write.connection, keys.OURS)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import click
 from ebill import bookfile, demo, passwords
 from ebill.errors import ClientNotFound, StoreRefused, StoreUnavailable, UserNotFound
 from ebill.rulebook import RuleBook
-from ebill.service import imports, people, reminders
+from ebill.service import imports, people, reminders, sealing
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
 from ebill.store import backup as copies
@@ -116,6 +116,19 @@ def restore(file: Path) -> None:
         return
     with changing() as write:
         write.audit(copies.RESTORED, after={"rows": last.sequence})
+
+
+@db.command(name="rotate-key")
+@click.option("--at-once", is_flag=True, help="The key before opens nothing any more: where somebody may have it.")
+def rotate_key(*, at_once: bool) -> None:
+    """Let a new key seal cursors and forms; what the one before has sealed still opens for a day.
+
+    Then start the service again, all its processes: each takes the key as it starts. Calendars stay as they are.
+    """
+    with changing() as write:
+        until = sealing.rotate(write, at_once=at_once)
+    opens = f"the one before opens until {until:%Y-%m-%d %H:%M} UTC" if until else "the one before opens nothing"
+    click.echo(f"A new key seals once the service is started again; {opens}")
 
 
 @db.command(name="check")
@@ -259,12 +272,20 @@ def token() -> None:
 @click.argument("user_id", metavar="USER")
 @click.option("--name", default="made by the command", show_default=True)
 @click.option("--days", type=click.IntRange(1, people.TOKEN_DAYS_MOST), default=people.TOKEN_DAYS, show_default=True)
-def make_token(user_id: str, name: str, days: int) -> None:
+@click.option("--read-only", is_flag=True, help="It changes nothing, and hands no right on.")
+@click.option(
+    "--client",
+    "client_ids",
+    metavar="CLIENT",
+    multiple=True,
+    help="For this client alone, which its user sees; may be repeated.  [default: all that they see]",
+)
+def make_token(user_id: str, name: str, days: int, client_ids: tuple[str, ...], *, read_only: bool) -> None:
     """Make a token; it is printed this once, and kept nowhere."""
     with changing() as write:
         if kept.user(write.connection, user_id) is None:
             raise UserNotFound
-        made = people.token_for(write, user_id, name, days)
+        made = people.token_for(write, user_id, name, days, read_only=read_only, client_ids=client_ids or None)
     click.echo(made["token"])
     click.echo(f"token {made['token_id']} of {user_id}, until {made['expires_at']:%Y-%m-%d}", err=True)
 
@@ -286,9 +307,10 @@ def list_tokens(user_id: str | None) -> None:
 
     with opened() as store, store.reading() as connection:
         tokens = kept.tokens_of(connection, user_id)
-    rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "revoked" if t.revoked_at else ""]
+    rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "read only" if t.read_only else "",
+             "all" if t.client_ids is None else ", ".join(t.client_ids), "revoked" if t.revoked_at else ""]
             for t in tokens)  # fmt: skip
-    click.echo(table(["token", "user", "name", "until", ""], rows), nl=False)
+    click.echo(table(["token", "user", "name", "until", "", "clients", ""], rows), nl=False)
 
 
 @click.group(short_help="which clients a producer may see")

@@ -139,6 +139,7 @@ def _json(data: Any) -> str:
 
 def _audit_open_to(user: User) -> Iterator[ColumnElement[bool]]:
     """Give the conditions on the audit rows that a user may read."""
+    yield access.within(user, audit.c.client_id)
     if user.role != "admin":
         seen = audit.c.client_id.in_(select(clients.c.client_id).where(access.visible(user)))
         mine = audit.c.actor == user.user_id

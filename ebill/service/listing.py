@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 
 from ebill import access
 from ebill.errors import BadRequest
+from ebill.store.keys import openers
 from ebill.store.many import holds
 from ebill.store.people import User
 from ebill.store.tables import client_versions, clients
@@ -83,13 +84,16 @@ def sealed(key: bytes, about: bytes, position: Sequence[str]) -> str:
 
 
 def opened(key: bytes, about: bytes, cursor: str) -> list[str]:
-    """Give the position of a cursor. Raises BadRequest unless it was sealed with this key, about just this."""
+    """Give the position of a cursor.
+
+    Raises BadRequest unless it was sealed with this key or the one before, about just this.
+    """
     try:
         whole = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
     except (UnicodeEncodeError, Error):
         whole = b""
     seal, text = whole[:_SEAL], whole[_SEAL:]
-    if not hmac.compare_digest(seal, _seal(key, about, text)):
+    if not any(hmac.compare_digest(seal, _seal(each, about, text)) for each in openers(key)):
         raise BadRequest("This cursor was not given to you for these filters; begin again without one.")
     return cast("list[str]", orjson.loads(text))
 

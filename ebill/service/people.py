@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 from marshmallow import fields, validate
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from ebill import access, passwords
 from ebill.errors import (
@@ -32,7 +32,7 @@ from ebill.service.forms import Id, Subject, load
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import Token, User
-from ebill.store.tables import ENTITLEMENTS, ROLES
+from ebill.store.tables import ENTITLEMENTS, ROLES, clients, grants
 
 TOKEN_DAYS: Final = 90
 TOKEN_DAYS_MOST: Final = 365
@@ -82,10 +82,12 @@ class DecisionSchema(Strict):
 
 
 class TokenSchema(Strict):
-    """The body of `POST /v1/tokens`."""
+    """The body of `POST /v1/tokens`: it may be for reading alone, and for some of the clients that one sees."""
 
     name = Text(required=True)
     days = Whole(1, TOKEN_DAYS_MOST, load_default=TOKEN_DAYS)
+    read_only = Flag(load_default=False)
+    client_ids = fields.List(Id(), load_default=None, validate=validate.Length(min=1, max=CLIENTS_AT_ONCE))
 
 
 class TeamSchema(Strict):
@@ -108,7 +110,8 @@ class TermsSchema(Strict):
 
 def me(connection: Connection, user: User) -> dict[str, Any]:
     """Answer with who is asking, and what is open to them."""
-    return {**user_as_data(user), "clients": people.granted(connection, user.user_id)}
+    own = people.granted(connection, user.user_id, access.within(user, grants.c.client_id))
+    return {**user_as_data(user), "clients": own}
 
 
 def put_user(
@@ -363,20 +366,49 @@ def decide(write: Writing, user: User, request_id: str, body: Any) -> dict[str, 
 def make_token(write: Writing, user: User, body: Any) -> dict[str, Any]:
     """Make a token of the user's; its text is in this answer and nowhere else, ever."""
     data = _load(TokenSchema, body)
-    return token_for(write, user.user_id, data["name"], data["days"])
+    return token_for(write, user.user_id, **data)
 
 
-def token_for(write: Writing, user_id: str, name: str, days: int = TOKEN_DAYS) -> dict[str, Any]:
-    """Make a token for a user."""
+def token_for(
+    write: Writing,
+    user_id: str,
+    name: str,
+    days: int = TOKEN_DAYS,
+    *,
+    read_only: bool = False,
+    client_ids: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Make a token for a user: for reading alone, and for some clients alone, where that is said.
+
+    Raises InvalidInput for a client that is not there or that its user does not see, alike.
+    """
     expires_at = write.at + timedelta(days=days)
-    token, text = people.new_token(write.connection, user_id, name, write.at, expires_at)
-    write.audit("make_token", subject=user_id, after={"token_id": token.token_id, "expires_at": expires_at})
+    if client_ids is not None:
+        _refuse_unseen(write.connection, _known(write.connection, user_id), client_ids)
+    token, text = people.new_token(
+        write.connection, user_id, name, write.at, expires_at, read_only=read_only, client_ids=client_ids
+    )
+    after = {
+        "token_id": token.token_id,
+        "expires_at": expires_at,
+        "read_only": read_only,
+        "client_ids": token.client_ids,
+    }
+    write.audit("make_token", subject=user_id, after=after)
     return {**token_as_data(token), "token": text}
 
 
 def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
-    """Answer with the tokens of the user who asks."""
-    return {"data": [token_as_data(token) for token in people.tokens_of(connection, user.user_id)]}
+    """Answer with the tokens of the user who asks; of the clients of a scope, with those that they see now."""
+    found = people.tokens_of(connection, user.user_id)
+    named = sorted({client_id for token in found for client_id in token.client_ids or ()})
+    query = select(clients.c.client_id).where(clients.c.client_id.in_(named), access.visible(user))
+    seen = set(connection.scalars(query)) if named else set()
+    left = (
+        token if token.client_ids is None else replace(token, client_ids=tuple(sorted(seen & set(token.client_ids))))
+        for token in found
+    )
+    return {"data": [token_as_data(token) for token in left]}
 
 
 def tokens_of(connection: Connection, user_id: str) -> dict[str, Any]:
@@ -451,6 +483,17 @@ def _user_faults(
         yield Fault("/role", "cannot change; make another user")
     if data["disabled"] and people.active_admins(connection) == [user_id]:
         yield Fault("/disabled", "is the last administrator, who stays")
+
+
+def _refuse_unseen(connection: Connection, user: User, client_ids: Sequence[str]) -> None:
+    faults = []
+    for index, client_id in enumerate(client_ids):
+        try:
+            access.see(connection, user, client_id)
+        except ClientNotFound:
+            faults.append(Fault(f"/client_ids/{index}", f"there is no client {client_id}"))
+    if faults:
+        raise InvalidInput(faults)
 
 
 def _known(connection: Connection, user_id: str) -> User:

@@ -8,8 +8,8 @@ steps what is kept for a user, whether a password is that one (`ebill.passwords`
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -17,6 +17,9 @@ from ebill.errors import NotSignedIn, SessionNotFound, UserNotFound, WrongPasswo
 from ebill.store import people
 from ebill.store.engine import Writing
 from ebill.store.people import User
+
+PROOF_LASTS: Final = timedelta(minutes=15)
+"""How long a sign-in, or a password given since, proves who somebody is."""
 
 
 def password_kept(connection: Connection, user_id: str) -> str | None:
@@ -138,6 +141,22 @@ def end_one(write: Writing, user: User, session_id: str) -> None:
     if not people.end_session(write.connection, user.user_id, session_id, write.at):
         raise SessionNotFound
     write.audit("end_session", subject=session_id)
+
+
+def named(cookie: str) -> str:
+    """Name the session of a cookie, as it is listed."""
+    return people.session_id(cookie)
+
+
+def is_proved(connection: Connection, cookie: str, at: datetime) -> bool:
+    """Tell whether whoever has a session proved lately who they are."""
+    last = people.proved_at(connection, cookie)
+    return last is not None and at - last <= PROOF_LASTS
+
+
+def prove(write: Writing, cookie: str) -> None:
+    """Let a session count as proved from now on; it says so in the audit of what it was proved for."""
+    people.proved(write.connection, cookie, write.at)
 
 
 def list_sessions(connection: Connection, user: User, now: Any, cookie: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from ebill.store.glance import Glance
 from ebill.store.many import holds
 from ebill.store.tables import (
+    Instant,
     access_request_clients,
     access_requests,
     client_versions,
@@ -40,6 +41,7 @@ from ebill.store.tables import (
     memberships,
     sessions,
     teams,
+    token_clients,
     tokens,
     users,
 )
@@ -54,9 +56,20 @@ SESSION_IDLE: Final = timedelta(minutes=30)
 SESSION_WHOLE: Final = timedelta(hours=8)
 
 
+class Scope(NamedTuple):
+    """What a token leaves of its user's rights: reading alone, or some clients, which stand in the store; or both."""
+
+    token_id: str
+    read_only: bool
+    some_clients: bool
+
+
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign in. `entitlements` count for producers, `teams` for client managers."""
+    """Somebody who may sign in. `entitlements` count for producers, `teams` for client managers.
+
+    `scope` is that of the token by which they came in; None is all that they may.
+    """
 
     user_id: str
     name: str
@@ -68,6 +81,7 @@ class User:
     terms_accepted_at: datetime | None = None
     disabled_at: datetime | None = None
     oidc_subject: str | None = None
+    scope: Scope | None = None
 
 
 class Seen(NamedTuple):
@@ -88,7 +102,10 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API token, without its secret, which nobody keeps."""
+    """An API token, without its secret, which nobody keeps.
+
+    It may be for reading alone, and for some clients alone (None: for all that its user sees).
+    """
 
     token_id: str
     user_id: str
@@ -97,6 +114,8 @@ class Token:
     expires_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None = None
+    read_only: bool = False
+    client_ids: tuple[str, ...] | None = None
 
 
 class Holder(NamedTuple):
@@ -263,10 +282,10 @@ def withdraw(connection: Connection, user_id: str, client_id: str) -> bool:
     return connection.execute(held).rowcount == 1
 
 
-def granted(connection: Connection, user_id: str) -> list[str]:
-    """Give the clients granted to a user, by id."""
+def granted(connection: Connection, user_id: str, among: ColumnElement[bool] | None = None) -> list[str]:
+    """Give the clients granted to a user, by id; `among` is a condition on grants besides."""
     query = select(grants.c.client_id).where(grants.c.user_id == user_id).order_by(grants.c.client_id)
-    return list(connection.scalars(query))
+    return list(connection.scalars(query if among is None else query.where(among)))
 
 
 def grants_page(connection: Connection, user_id: str, after: str | None, limit: int) -> list[Grant]:
@@ -368,13 +387,23 @@ def decide(
     return changed.rowcount == 1
 
 
-def new_token(connection: Connection, user_id: str, name: str, at: datetime, expires_at: datetime) -> tuple[Token, str]:
-    """Make a token; its text is given this once and kept only as a hash.
+def new_token(
+    connection: Connection,
+    user_id: str,
+    name: str,
+    at: datetime,
+    expires_at: datetime,
+    *,
+    read_only: bool = False,
+    client_ids: Iterable[str] | None = None,
+) -> tuple[Token, str]:
+    """Make a token; its text is given this once and kept only as a hash. `client_ids` are clients that there are.
 
     The text is `ebp_`, the token's id, `_`, 256 random bits and a checksum, by which one that leaked is told from
     other text without asking us.
     """
     token_id, secret = secrets.token_hex(8), _base62(secrets.randbits(256), _SECRET)
+    some = None if client_ids is None else tuple(sorted(set(client_ids)))
     row = {
         "token_id": token_id,
         "hash": _hash(secret),
@@ -382,9 +411,14 @@ def new_token(connection: Connection, user_id: str, name: str, at: datetime, exp
         "name": name,
         "created_at": at,
         "expires_at": expires_at,
+        "read_only": int(read_only),
+        "some_clients": int(some is not None),
     }
     connection.execute(insert(tokens), row)
-    return Token(token_id, user_id, name, at, expires_at, None), _token_text(token_id, secret)
+    if some:
+        connection.execute(insert(token_clients), [{"token_id": token_id, "client_id": each} for each in some])
+    token = Token(token_id, user_id, name, at, expires_at, None, read_only=read_only, client_ids=some)
+    return token, _token_text(token_id, secret)
 
 
 def holder(connection: Connection, text: str, at: datetime) -> tuple[User, str] | None:
@@ -393,7 +427,7 @@ def holder(connection: Connection, text: str, at: datetime) -> tuple[User, str] 
     Whatever is wrong with it, as much is asked of the store.
     """
     row = held(connection, text, at, HOLDER)
-    return (as_user(row), row.token_id) if row else None
+    return (as_holder(row), row.token_id) if row else None
 
 
 def held(connection: Connection | Glance, text: str, at: datetime, query: Select[Any], **asked: str) -> Any:
@@ -419,7 +453,7 @@ def known(glance: Glance, text: str, at: datetime) -> Holder | None:
         row = held(glance, text, at, HOLDER)
         if row is None:
             return None
-        found = remembered[key] = Holder(as_user(row), row.token_id, row.expires_at)
+        found = remembered[key] = Holder(as_holder(row), row.token_id, row.expires_at)
     return found if found.expires_at > at else None
 
 
@@ -439,10 +473,8 @@ def used(connection: Connection, token_id: str, at: datetime) -> None:
 
 def tokens_of(connection: Connection, user_id: str | None) -> list[Token]:
     """Give a user's tokens (None: everybody's), oldest first."""
-    query = select(*(tokens.c[name] for name in Token.__slots__)).order_by(tokens.c.created_at, tokens.c.token_id)
-    if user_id is not None:
-        query = query.where(tokens.c.user_id == user_id)
-    return [Token(*row) for row in connection.execute(query)]
+    query = _TOKENS if user_id is None else _TOKENS.where(tokens.c.user_id == user_id)
+    return [_token(row) for row in connection.execute(query)]
 
 
 def token_owner(connection: Connection, token_id: str) -> str | None:
@@ -485,6 +517,18 @@ def seen(connection: Connection, cookie: str, at: datetime) -> None:
     """Note that a session is in use; not more than every minute, as `used`. What was seen later stays so."""
     due = _is_due(sessions.c.seen_at, at, SESSION_NOTED)
     connection.execute(update(sessions).where(sessions.c.hash == _hash(cookie), due).values(seen_at=at))
+
+
+def proved_at(connection: Connection, cookie: str) -> datetime | None:
+    """Give when whoever has a session last proved who they are: by signing in, or by their password since then."""
+    last = func.coalesce(sessions.c.proved_at, sessions.c.created_at, type_=Instant)
+    found: datetime | None = connection.scalar(select(last).where(sessions.c.hash == _hash(cookie)))
+    return found
+
+
+def proved(connection: Connection, cookie: str, at: datetime) -> None:
+    """Note that whoever has a session gave their password."""
+    connection.execute(update(sessions).where(sessions.c.hash == _hash(cookie)).values(proved_at=at))
 
 
 def end_sessions(connection: Connection, user_id: str, at: datetime, cookie: str | None = None) -> int:
@@ -550,7 +594,7 @@ def _is_due(noted: ColumnElement[Any], at: datetime, exactly: timedelta) -> Colu
 
 
 def as_user(row: Any) -> User:
-    """Make a user of a row of `HOLDER`, or of another query of users."""
+    """Make a user of a row of a query of users."""
     return User(
         row.user_id,
         row.name,
@@ -563,6 +607,21 @@ def as_user(row: Any) -> User:
         row.disabled_at,
         row.oidc_subject,
     )
+
+
+def as_holder(row: Any) -> User:
+    """Make a user of a row of `HOLDER`, with the scope of the token."""
+    user = as_user(row)
+    if not row.read_only and not row.some_clients:
+        return user
+    return replace(user, scope=Scope(row.token_id, bool(row.read_only), bool(row.some_clients)))
+
+
+def _token(row: Any) -> Token:
+    values = {name: getattr(row, name) for name in Token.__slots__}
+    values["read_only"] = bool(row.read_only)
+    values["client_ids"] = tuple(sorted(filter(None, (row.client_ids or "").split(",")))) if row.some_clients else None
+    return Token(**values)
 
 
 def _set(connection: Connection, new: User) -> None:
@@ -619,10 +678,16 @@ _USER_COLUMNS: Final = (
 )
 _USERS: Final = select(*(users.c[name] for name in _USER_COLUMNS), _HELD.label("entitlements"), _MEMBER.label("teams"))
 HOLDER: Final = (
-    _USERS.add_columns(tokens.c.token_id, tokens.c.hash, tokens.c.expires_at, tokens.c.revoked_at)
+    _USERS.add_columns(
+        *(tokens.c[name] for name in ("token_id", "hash", "expires_at", "revoked_at", "read_only", "some_clients"))
+    )
     .select_from(users.join(tokens))
     .where(tokens.c.token_id == bindparam("token_id"))
 )
+_OF_TOKEN: Final = (
+    select(_Together(token_clients.c.client_id)).where(token_clients.c.token_id == tokens.c.token_id).scalar_subquery()
+)
+_TOKENS: Final = select(tokens, _OF_TOKEN.label("client_ids")).order_by(tokens.c.created_at, tokens.c.token_id)
 _PENDING: Final = access_request_clients.c.decision == "pending"
 _WAITING: Final = (
     select(access_requests, users.c.name.label("user_name"), clients.c.client_id, client_versions.c.name)

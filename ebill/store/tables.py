@@ -24,8 +24,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import TypeEngine
 
 ROLES: Final = ("producer", "client_manager", "admin")
@@ -108,6 +110,12 @@ def _one_of(column: str, *words: str) -> CheckConstraint:
 
 def _flag(name: str) -> tuple[Column[int], CheckConstraint]:
     return Column(name, Integer, nullable=False), CheckConstraint(f"{name} IN (0, 1)", name=name)
+
+
+def _later_flag(table: str, name: str) -> Column[int]:
+    """Give a flag that a table got once it had rows: its check is the column's, and the rows before have 0."""
+    check = CheckConstraint(f"{name} IN (0, 1)", name=conv(f"ck_{table}_{name}"))
+    return Column(name, Integer, check, nullable=False, server_default=text("0"))
 
 
 def _number(name: str) -> Column[int]:
@@ -297,6 +305,15 @@ tokens: Final = _table(
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Column("last_used_at", Instant),
+    _later_flag("token", "read_only"),
+    _later_flag("token", "some_clients"),
+)
+
+token_clients: Final = _table(
+    "token_client",
+    Column("token_id", TEXT, ForeignKey("token.token_id"), nullable=False),
+    Column("client_id", TEXT, ForeignKey("client.client_id"), nullable=False),
+    PrimaryKeyConstraint("token_id", "client_id"),
 )
 
 sessions: Final = _table(
@@ -306,6 +323,7 @@ sessions: Final = _table(
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("proved_at", Instant),
 )
 
 audit: Final = _table(
@@ -347,6 +365,7 @@ secrets: Final = _table(
     "secret",
     Column("name", TEXT, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    Column("until", Instant),
 )
 
 APPEND_ONLY: Final = (audit, rules, exceptions, client_versions, account_versions, books)

@@ -305,7 +305,7 @@ class Teams(TypedDict):
 
 
 class Token(TypedDict):
-    """An API token, without its text."""
+    """An API token, without its text; `client_ids` null is *all that its user sees*."""
 
     token_id: str
     user_id: str
@@ -314,6 +314,8 @@ class Token(TypedDict):
     expires_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None
+    read_only: bool
+    client_ids: list[str] | None
 
 
 class NewToken(Token):

@@ -166,7 +166,7 @@ def _whole(found: Found, form: str, asked: Signed) -> Given:
     if form == "csv":
         written = listed.as_csv(Deadline, found.rows())
     else:
-        events = calendars.events(found.rows(), asked.seal, asked.now, names=True)
+        events = calendars.events(found.rows(), asked.seal.calendars, asked.now, names=True)
         written = ics.calendar(events, "Invoice deadlines", asked.now)
     headers = {
         "Content-Type": f"{FORMATS[form]}; charset=utf-8",

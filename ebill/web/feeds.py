@@ -60,7 +60,7 @@ def fetch_feed(signed: SignedIn, secret: str) -> Response:
         raise FeedNotFound
     book, now = signed.books.book, datetime.now(UTC)
     with signed.store.reading() as connection:
-        fetch = feeds.fetch(connection, book, secret.removesuffix(_SUFFIX), signed.seal, now)
+        fetch = feeds.fetch(connection, book, secret.removesuffix(_SUFFIX), signed.seal.calendars, now)
     body, size, tag = feeds.written(fetch, signed.store.reading())
     with ExitStack() as stack:
         stack.callback(body.close)
@@ -96,7 +96,7 @@ ROUTES: Final = (
     Route(
         method="POST",
         path="/v1/feeds",
-        allows="read_client",
+        allows="make_feed",
         view=make_feed,
         summary="Make a calendar feed",
         gives=answers.NewFeed,

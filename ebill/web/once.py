@@ -31,11 +31,11 @@ def key(environ: dict[str, Any]) -> str:
     return given
 
 
-def asked(environ: dict[str, Any], user_id: str, body_hash: bytes) -> Asked:
+def asked(environ: dict[str, Any], caller: str, body_hash: bytes) -> Asked:
     """Say what makes a request the same as another: who, where, the key, and what is asked there."""
     query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
     same = hashlib.sha256(hashlib.sha256(query).digest() + body_hash).digest()
-    return Asked(user_id, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}", key(environ), same)
+    return Asked(caller, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}", key(environ), same)
 
 
 def kept(answer: Response, instead: tuple[int, Any] | None) -> Kept:

@@ -123,7 +123,14 @@ _GRANT: Final = {**_USER, "client_id": "1000-ACME"}
 _GRANT_AT: Final = "/v1/users/{user_id}/grants/{client_id}"
 
 ROUTES: Final = (
-    Route(method="GET", path="/v1/me", allows="own", view=me, summary="Who you are", gives=answers.UserWithClients),
+    Route(
+        method="GET",
+        path="/v1/me",
+        allows="know_oneself",
+        view=me,
+        summary="Who you are",
+        gives=answers.UserWithClients,
+    ),
     Route(
         method="PUT",
         path="/v1/me/payment-terms",

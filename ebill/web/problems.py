@@ -21,6 +21,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Unauthenticated: 401,
     errors.MissingEntitlement: 403,
     errors.NotAllowed: 403,
+    errors.OutsideScope: 403,
     errors.TermsNotAccepted: 403,
     errors.ForgedForm: 403,
     errors.NotIdentified: 403,

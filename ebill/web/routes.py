@@ -18,12 +18,13 @@ from marshmallow import Schema
 from sqlalchemy import Connection
 
 from ebill import errors
-from ebill.access import MAY, NEEDS, NEEDS_TERMS, Action
+from ebill.access import MAY, NEEDS, NEEDS_TERMS, OF_SOME_CLIENTS, Action
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.service.clients import Precondition
 from ebill.store.engine import Writing
 from ebill.store.glance import Glance
+from ebill.store.keys import Seal
 from ebill.store.people import User
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -69,7 +70,7 @@ class Signed:
     connection: Connection
     path: Mapping[str, str]
     query: Any
-    seal: bytes
+    seal: Seal
 
 
 class Glanced(NamedTuple):
@@ -180,6 +181,11 @@ class Route:
         return not self.is_public and self.method != "GET"
 
     @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, and never does: a token for reading alone may be used for it."""
+        return not self.writes or self.only_tried
+
+    @property
     def once(self) -> bool:
         """Whether it takes an Idempotency-Key: sent twice, it would otherwise be done twice."""
         return self.writes and self.method == "POST" and not self.only_tried
@@ -204,6 +210,8 @@ class Route:
             found.append(errors.MissingEntitlement)
         if self.allows in NEEDS_TERMS:
             found.append(errors.TermsNotAccepted)
+        if not self.reads or self.allows not in OF_SOME_CLIENTS:
+            found.append(errors.OutsideScope)
         found += [NOT_FOUND[name] for name in self.names if name in NOT_FOUND]
         if self.conditional:
             found += [errors.PreconditionMissing, errors.Stale]

@@ -30,13 +30,14 @@ from ebill.errors import InvalidInput, StoreUnavailable, Unauthenticated
 from ebill.grammar import faults
 from ebill.render.json import encode
 from ebill.rulebook import RuleBook
-from ebill.service import forms
+from ebill.service import forms, sealing
 from ebill.service.clients import Precondition
-from ebill.store import keys, patience, people
 from ebill.store import once as kept_once
+from ebill.store import patience, people
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
 from ebill.store.glance import Glance
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web import conditions, once, reading, steady
 from ebill.web.ahead import Answer, Plain
@@ -70,23 +71,14 @@ class SignedIn:
 
     def __init__(self, store: Store, file: BookFile) -> None:
         self.store, self.books = store, Books(store, file)
-        self.seal = self._key(keys.OURS)
+        self._keys = sealing.seal(store, "ebill", clock)
         self._looked: dict[str, datetime] = {}
         self.steady: Steady[Kept] = Steady()
 
-    def _key(self, name: str) -> bytes:
-        """Give a key of this installation, making it where this is its first start."""
-        with self.store.reading() as connection:
-            found = keys.key(connection, name)
-        if found is not None:
-            return found
-        with self.store.writing(By("ebill", clock()), clock) as write:
-            found = keys.key(write.connection, name)
-            if found is not None:
-                write.unchanged()
-                return found
-            write.audit("make_key", subject=name)
-            return keys.make(write.connection, name)
+    @property
+    def seal(self) -> Seal:
+        """The keys that count now, as they were when this process started."""
+        return self._keys.at(clock())
 
     def view(self, route: Route) -> View:
         """Put around a route's view all that comes before it and after it."""
@@ -166,7 +158,7 @@ class SignedIn:
             made_to = conditions.made_to(environ) if route.conditional else Precondition()
             dry_run: bool = route.only_tried or query.get("dry_run", False)
             with patience.endless(route.body is Csv), _body(route, environ) as (body, body_hash):
-                asked = once.asked(environ, user.user_id, body_hash) if route.once and not dry_run else None
+                asked = once.asked(environ, _caller(user), body_hash) if route.once and not dry_run else None
                 now = datetime.now(UTC)
                 by = By(user.user_id, now, token_id, environ.get(REQUEST_ID))
                 with self._trying(by) if dry_run and route.body is not Csv else self.store.writing(by, clock) as write:
@@ -267,14 +259,14 @@ def admit(
     *,
     makes_new: bool = False,
 ) -> Entered:
-    """Let somebody in, or raise Unauthenticated, NotAllowed, MissingEntitlement, and what `NOT_FOUND` names.
+    """Let somebody in, or raise what `access.enter` does, and what `NOT_FOUND` names.
 
     A client that is only being made need not be there: whether it is, its view finds out.
     """
-    client_id = None if makes_new else path.get("client_id")
+    client_id = path.get("client_id")
     if client_id is not None and not forms.ID.fullmatch(client_id):
         client_id = ""  # no client has this one; the store would choke on some others
-    entered = access.enter(connection, token, at, route.allows, client_id)
+    entered = access.enter(connection, token, at, route.allows, client_id, reads=route.reads, makes=makes_new)
     for name, value in path.items():
         if not forms.ID.fullmatch(value):
             if name in NOT_FOUND and not (route.conditional and name == route.names[-1]):
@@ -293,6 +285,11 @@ def respond(given: Given) -> Response:
     if isinstance(given.body, bytes | Iterator):
         return Response(given.body, given.status, headers)
     return Response(encode(given.body), given.status, headers, content_type="application/json")
+
+
+def _caller(user: User) -> str:
+    """Name whose keys of requests these are: a token of limited scope has its own, and is given no other's answers."""
+    return user.user_id if user.scope is None else f"{user.user_id} {user.scope.token_id}"
 
 
 def _given(answer: Any) -> Given:

@@ -23,11 +23,12 @@ from ebill.store import people
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web import ROUTES, pages
+from ebill.web.routes import Route
 from tests import matrices
 from tests.matrices import Row, address, ask, ask_page, page_address, statuses
 from tests.trust.goals import Goal, Run, require
 from tests.visits import HTML, Visits, rehearsed_visits
-from tests.world import ACME, ACTORS, AT, UNKNOWN, World, without_grants
+from tests.world import ACME, ACTORS, AT, BY_TOKEN, UNKNOWN, World, without_grants, without_scopes
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW")
 OK: Final = range(200, 400)
@@ -82,7 +83,7 @@ def _found_stale(row: Row) -> bool:
 def _cells(opened: Visits, run: Run, count: Counter[str]) -> None:
     for number, row in enumerate(matrices.API):
         by_head = row["request"].startswith("GET ") and number % run.pick(4, 1) == 0
-        for actor in ACTORS:
+        for actor in BY_TOKEN:
             for which, status in statuses(row[actor]).items():
                 answer = ask(opened, row, actor, which)
                 _same(answer, status, row, actor, which)
@@ -186,7 +187,7 @@ def _shape(path: str) -> str:
 
 
 def _options(opened: Visits, row: Row, allow: set[str], count: Counter[str]) -> None:
-    for actor in ACTORS:
+    for actor in BY_TOKEN:
         for which, status in statuses(row[actor]).items():
             answer = ask(opened, row, actor, which, "OPTIONS")
             hidden = status == 404 and "{client_id}" in row["request"]
@@ -201,7 +202,7 @@ def _names(opened: Visits, run: Run, count: Counter[str]) -> None:
     at_client = re.compile(re.escape(UNKNOWN))
     rows = [row for row in matrices.API if re.match(r"GET .*{client_id}", row["request"])]
     for row in rows[:: run.pick(3, 1)]:
-        for actor in ACTORS:
+        for actor in BY_TOKEN:
             status = statuses(row[actor])[UNKNOWN]
             for other in OTHERWISE:
                 path = at_client.sub(other.replace("\\", ""), address(opened, row, actor, UNKNOWN), count=1)
@@ -230,6 +231,21 @@ def _no_grant_join() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as planted:
         without_grants(planted)
         yield
+
+
+@contextmanager
+def _no_scope_join() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as planted:
+        without_scopes(planted)
+        yield
+
+
+def _scope_of_any_action() -> AbstractContextManager[object]:
+    return _planted(access, "OF_SOME_CLIENTS", frozenset(access.MAY))
+
+
+def _reading_that_writes() -> AbstractContextManager[object]:
+    return _planted(Route, "reads", True)
 
 
 def _no_entitlement() -> AbstractContextManager[object]:
@@ -275,6 +291,9 @@ GOAL: Final = Goal(
     show=show,
     faults={
         "the grant is not joined": _no_grant_join,
+        "the scope of a token is not joined": _no_scope_join,
+        "a token for some clients may all that its user may": _scope_of_any_action,
+        "a token for reading alone changes something": _reading_that_writes,
         "an entitlement is forgotten": _no_entitlement,
         "the payment terms are forgotten": _terms_forgotten,
         "a route that no matrix has": _left_out,

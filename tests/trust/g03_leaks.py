@@ -208,11 +208,11 @@ def hasty(tell: Callable[[int | None, Callable[[], Any]], Any]) -> Callable[[], 
     def plant() -> Iterator[None]:
         right = access.enter
 
-        def enter(connection: Any, *asked: Any) -> Any:
+        def enter(connection: Any, *asked: Any, **how: Any) -> Any:
             version = None
             if isinstance(connection, Connection) and asked[-1]:
                 version = connection.scalar(select(clients.c.version).where(clients.c.client_id == asked[-1]))
-            return tell(version, lambda: right(connection, *asked))
+            return tell(version, lambda: right(connection, *asked, **how))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(access, "enter", enter)

@@ -47,6 +47,7 @@ from ebill.service import forms, waiting
 from ebill.service.invoices import quarter
 from ebill.store import audit, patience, people
 from ebill.store.audit import By
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web import reading
 from ebill.web.fence import CODE, REQUEST_ID, SIGNED
@@ -116,10 +117,15 @@ class Door:
 
     def __init__(self, signed: SignedIn, provider: Provider | None) -> None:
         self.provider = provider
-        self.store, self.books, self.seal = signed.store, signed.books, signed.seal
+        self.store, self.books, self._signed = signed.store, signed.books, signed
         self.tries = Tries()
         self.steady: Steady[Shown] = Steady()
         self._looked: dict[str, datetime] = {}
+
+    @property
+    def seal(self) -> Seal:
+        """The keys that count now."""
+        return self._signed.seal
 
     def view(self, page: Page) -> View:
         """Put around a page's view all that comes before it and after it."""
@@ -185,7 +191,7 @@ class Door:
         query = _read(page.query, given())
         by = By(user.user_id, datetime.now(UTC), None, request.environ.get(REQUEST_ID))
         try:
-            made = page.before(self._ready(user, path, form)) if page.before else None
+            made = page.before(self._ready(cookie, user, path, form)) if page.before else None
             is_import = page.allows == "import_clients"
             with patience.endless(is_import), self.store.writing(by, lambda: datetime.now(UTC)) as write:
                 now = write.at
@@ -215,8 +221,9 @@ class Door:
         answer = respond(replace(shown, status=status_of(type(refusal))) if isinstance(shown, Shown) else shown)
         return _waiting(answer, refusal)
 
-    def _ready(self, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
-        return Ready(user, path, form, self.store.reading, self.tries, request.remote_addr or "")
+    def _ready(self, cookie: str, user: User, path: Mapping[str, str], form: Mapping[str, str]) -> Ready:
+        now, address = datetime.now(UTC), request.remote_addr or ""
+        return Ready(now, cookie, user, path, form, self.store.reading, self.tries, address)
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:

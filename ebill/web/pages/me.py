@@ -6,15 +6,17 @@ from typing import Any, Final
 
 from ebill import passwords
 from ebill.deadlines import KINDS
-from ebill.errors import Fault, InvalidInput, Refusal, WrongPassword
+from ebill.errors import Fault, InvalidInput, ProofNeeded, Refusal, WrongPassword
 from ebill.grammar import Choice, Strict
 from ebill.service import calculator, feeds, people, sessions
 from ebill.web.feeds import addresses
-from ebill.web.pages.fields import whole
+from ebill.web.pages.fields import parted, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
 from ebill.web.reading import refuse_unknown
 
 AT: Final = "/me"
+PASSWORD: Final = "password"  # noqa: S105  # the name of a field
+"""The field of one's password, in the forms that ask for it where one signed in more than 15 minutes ago."""
 
 
 class MePageSchema(Strict):
@@ -38,8 +40,11 @@ def payment_terms(sent: Send) -> Moved:
 
 def make_own_token(sent: Send) -> Shown:
     """Make a token, and show it this once."""
-    refuse_unknown(sent.form, ("name", "days"))
-    body: dict[str, Any] = {**sent.form, **({"days": whole(sent.form["days"])} if "days" in sent.form else {})}
+    refuse_unknown(sent.form, ("name", "days", "read_only", "client_ids", PASSWORD))
+    body = _proved(sent)
+    for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
+        if name in body:
+            body[name] = read(body[name])
     made = people.make_token(sent.write, sent.user, body)
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
@@ -54,8 +59,8 @@ def revoke_own_token(sent: Send) -> Moved:
 def make_own_feed(sent: Send) -> Shown:
     """Make a calendar feed, and show its address this once."""
     chosen = [kind for kind in KINDS if f"kind_{kind}" in sent.form]
-    refuse_unknown(sent.form, ("name", "state", "names", *(f"kind_{kind}" for kind in KINDS)))
-    body: dict[str, Any] = {name: value for name, value in sent.form.items() if not name.startswith("kind_")}
+    refuse_unknown(sent.form, ("name", "state", "names", PASSWORD, *(f"kind_{kind}" for kind in KINDS)))
+    body = {name: value for name, value in _proved(sent).items() if not name.startswith("kind_")}
     body |= {"names": sent.form["names"] == "yes"} if "names" in sent.form else {}
     body |= {"kinds": chosen} if chosen else {}
     made, secret = feeds.make_feed(sent.write, sent.book, sent.user, body)
@@ -73,9 +78,30 @@ def revoke_own_feed(sent: Send) -> Moved:
 
 def end_session(sent: Send) -> Moved:
     """End a session of one's own."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown(sent.form, (PASSWORD,))
+    _proved(sent)
     sessions.end_one(sent.write, sent.user, sent.path["session_id"])
     return Moved(f"{AT}#sessions")
+
+
+def proof(ready: Ready) -> bool:
+    """See that whoever sends a form proved lately who they are; give whether by the password that came with it.
+
+    Raises ProofNeeded where they did not, and TooManyTries, WrongPassword and TooBusy as `hash_own_password`.
+    """
+    with ready.reading() as connection:
+        if sessions.is_proved(connection, ready.cookie, ready.now):
+            return False
+        has_password = sessions.password_kept(connection, ready.user.user_id) is not None
+    if not has_password or PASSWORD not in ready.form:
+        raise ProofNeeded(has_password=has_password)
+    _own_password(ready, ready.form[PASSWORD])
+    return True
+
+
+def proof_for_another(ready: Ready) -> bool:
+    """Do so where the session that is to end is not the one that asks, which whoever has it may end."""
+    return ready.path["session_id"] != sessions.named(ready.cookie) and proof(ready)
 
 
 def hash_own_password(ready: Ready) -> tuple[str, str]:
@@ -86,15 +112,29 @@ def hash_own_password(ready: Ready) -> tuple[str, str]:
     refuse_unknown(ready.form, ("old_password", "new_password"))
     user, new = ready.user, ready.form.get("new_password", "")
     passwords.refuse_weak(new, (user.user_id, user.name), "/new_password")
-    ready.tries.begin(user.user_id.lower(), ready.address)
-    with ready.reading() as connection:
-        kept = sessions.password_kept(connection, user.user_id)
-    if not passwords.matches(kept, ready.form.get("old_password", "")) or kept is None:
-        raise WrongPassword
-    ready.tries.succeeded(user.user_id.lower(), ready.address)
+    kept = _own_password(ready, ready.form.get("old_password", ""))
     if new == ready.form["old_password"]:
         raise InvalidInput([Fault("/new_password", "is the one that you have")])
     return kept, passwords.hashed(new)
+
+
+def _own_password(ready: Ready, password: str) -> str:
+    """Give the hash of the password that a user has, which is this one. Raises TooManyTries, WrongPassword, TooBusy."""
+    name = ready.user.user_id.lower()
+    ready.tries.begin(name, ready.address)
+    with ready.reading() as connection:
+        kept = sessions.password_kept(connection, ready.user.user_id)
+    if not passwords.matches(kept, password) or kept is None:
+        raise WrongPassword
+    ready.tries.succeeded(name, ready.address)
+    return kept
+
+
+def _proved(sent: Send) -> dict[str, Any]:
+    """Note a password that was given, for what follows within 15 minutes; give the rest of the form."""
+    if sent.made:
+        sessions.prove(sent.write, sent.cookie)
+    return {name: value for name, value in sent.form.items() if name != PASSWORD}
 
 
 def change_own_password(sent: Send) -> Moved:
@@ -111,6 +151,7 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     values = {
         "me": people.me(connection, user),
         "has_password": sessions.password_kept(connection, user.user_id) is not None,
+        "is_proved": sessions.is_proved(connection, look.cookie, now),
         "changed": look.query.get("changed"),
         "sessions": sessions.list_sessions(connection, user, now, look.cookie),
         "tokens": [each for each in tokens if _counts(each, now)],
@@ -120,6 +161,11 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
         "refusal": refusal,
     }
     return Shown("me.html", values)
+
+
+def _ticked(said: str) -> bool | str:
+    """Read a box that was ticked; what no box says is left for the schema to refuse."""
+    return said == "yes" or said
 
 
 def _counts(held: dict[str, Any], now: Any) -> bool:
@@ -141,9 +187,16 @@ PAGES: Final = (
         again=_again("password"),
     ),
     Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
-    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, again=_again("tokens")),
+    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, before=proof, again=_again("tokens")),
     Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),
-    Page(method="POST", path="/me/feeds", allows="read_client", view=make_own_feed, again=_again("feeds")),
+    Page(method="POST", path="/me/feeds", allows="make_feed", view=make_own_feed, before=proof, again=_again("feeds")),
     Page(method="POST", path="/me/feeds/{feed_id}/revoke", allows="own", view=revoke_own_feed),
-    Page(method="POST", path="/me/sessions/{session_id}/end", allows="own", view=end_session),
+    Page(
+        method="POST",
+        path="/me/sessions/{session_id}/end",
+        allows="own",
+        view=end_session,
+        before=proof_for_another,
+        again=_again("sessions"),
+    ),
 )

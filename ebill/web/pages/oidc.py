@@ -21,6 +21,7 @@ from ebill.logs import log
 from ebill.service import sessions
 from ebill.settings import CALLBACK
 from ebill.store.audit import By
+from ebill.store.keys import openers
 from ebill.web import metrics, reading
 from ebill.web.fence import CODE, REQUEST_ID
 from ebill.web.pages import cookies, door
@@ -61,8 +62,8 @@ def come_back(at: Door) -> Response:
     address, now = request.remote_addr or "", datetime.now(UTC)
     at.tries.begin(None, address)
     try:
-        secret, to = _opened(at.seal, request.cookies.get(cookies.name(COOKIE), ""), now)
-        subject = provider.subject(reading.query(request.environ), _seed(at.seal, secret), now)
+        key, secret, to = _opened(at.seal, request.cookies.get(cookies.name(COOKIE), ""), now)
+        subject = provider.subject(reading.query(request.environ), _seed(key, secret), now)
         answer = door.respond(Moved(to, _session(at, subject)))
     except NotIdentified as refusal:
         answer = _refused(refusal)
@@ -110,16 +111,20 @@ def _sealed(seal: bytes, secret: str, until: datetime, to: str) -> str:
     return f"{text}.{_mac(seal, text)}"
 
 
-def _opened(seal: bytes, cookie: str, now: datetime) -> tuple[str, str]:
-    """Give the secret of a try, and where it leads. Raises NotIdentified for a cookie that is not ours, or too old."""
+def _opened(seal: bytes, cookie: str, now: datetime) -> tuple[bytes, str, str]:
+    """Give the key that sealed a try, its secret, and where it leads.
+
+    Raises NotIdentified for a cookie that is not ours, or too old.
+    """
     text, _, mac = cookie.rpartition(".")
-    is_ours = len(cookie) <= LONGEST and hmac.compare_digest(_mac(seal, text).encode(), mac.encode("utf-8", "replace"))
-    if not is_ours:
+    given = mac.encode("utf-8", "replace") if len(cookie) <= LONGEST else b""
+    key = next((each for each in openers(seal) if hmac.compare_digest(_mac(each, text).encode(), given)), None)
+    if key is None:
         raise NotIdentified("cookie")
     secret, until, to = text.split(".")
     if now.timestamp() >= int(until):
         raise NotIdentified("too_late")
-    return secret, door.next_of(urlsafe_b64decode(to).decode())
+    return key, secret, door.next_of(urlsafe_b64decode(to).decode())
 
 
 def _mac(seal: bytes, text: str) -> str:

@@ -19,6 +19,7 @@ from ebill.access import Action
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store.engine import Writing
+from ebill.store.keys import Seal
 from ebill.store.people import User
 from ebill.web.pages.tries import Tries
 
@@ -46,7 +47,7 @@ class Look:
     connection: Connection
     path: Mapping[str, str]
     query: Any
-    seal: bytes
+    seal: Seal
     cookie: str
 
 
@@ -106,6 +107,8 @@ Reading = Callable[[], AbstractContextManager[Connection]]
 class Ready:
     """A form that was sent by somebody who may, while no transaction is open; `address` is where it came from."""
 
+    now: datetime
+    cookie: str
     user: User
     path: Mapping[str, str]
     form: Mapping[str, str]

@@ -130,6 +130,7 @@ DONE: Final[Mapping[str, str]] = {
     "webhook_gone": "Found a webhook gone",
     "load_rule_book": "Loaded a rule book",
     "make_key": "Made a key",
+    "rotate_key": "Made a new key in place of one",
     "back_up": "Backed up the store",
     "restore_backup": "Restored a backup",
 }
