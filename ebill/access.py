@@ -107,21 +107,24 @@ def default_entitlements(role: str, state: str) -> frozenset[str]:
     return DEFAULT_ENTITLEMENTS.get(state, elsewhere)
 
 
-def allow(user: User, action: Action) -> None:
+def allow(user: User, action: Action, *, reads: bool = True) -> None:
     """Let a user do something by role, entitlements and scope, or say why not.
 
-    Raises NotAllowed, MissingEntitlement, TermsNotAccepted or OutsideScope. This depends on the user and the action
-    alone, never on what is asked about.
+    `reads` says that it changes nothing. Raises NotAllowed, MissingEntitlement, OutsideScope or TermsNotAccepted, in
+    that order: nobody is sent to accept terms by a token that may not do it anyway. This depends on the user and the
+    action alone, never on what is asked about.
     """
     if user.role not in MAY[action]:
         raise NotAllowed(user.role)
     needed = NEEDS.get(action)
     if user.role == "producer" and needed is not None and needed not in user.entitlements:
         raise MissingEntitlement(needed)
-    if user.role == "producer" and action in NEEDS_TERMS and user.terms_accepted_at is None:
-        raise TermsNotAccepted
     if user.scope and user.scope.some_clients and action not in OF_SOME_CLIENTS:
         raise OutsideScope("some clients")
+    if user.scope and user.scope.read_only and not reads:
+        raise OutsideScope("reading")
+    if user.role == "producer" and action in NEEDS_TERMS and user.terms_accepted_at is None:
+        raise TermsNotAccepted
 
 
 def may(user: User, action: Action) -> bool:
@@ -166,24 +169,18 @@ def enter(
         if found is None:
             raise Unauthenticated
         user, token_id = found.user, found.token_id
-        _allow_by_token(user, action, reads=reads)
+        allow(user, action, reads=reads)
         state = _seen_state(connection, user, client_id) if client_id is not None else b""
     else:
         row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
         if row is None:
             raise Unauthenticated
         user, token_id, state = people.as_holder(row), row.token_id, row.client_state
-        _allow_by_token(user, action, reads=reads)
+        allow(user, action, reads=reads)
     may_be_new = client_id is None or (makes and not (user.scope and user.scope.some_clients))
     if state is None and not may_be_new:
         raise ClientNotFound
     return Entered(user, token_id, state or b"")
-
-
-def _allow_by_token(user: User, action: Action, *, reads: bool) -> None:
-    allow(user, action)
-    if user.scope and user.scope.read_only and not reads:
-        raise OutsideScope("reading")
 
 
 def _seen_state(glance: Glance, user: User, client_id: str) -> bytes | None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ebill import access
 from ebill.access import MAY, NEEDS, Action
-from ebill.errors import ClientNotFound, MissingEntitlement, Refusal
+from ebill.errors import ClientNotFound, MissingEntitlement, OutsideScope, Refusal
 from ebill.store import clients, people
 from ebill.store.engine import Store
 from ebill.store.glance import Glance
@@ -96,6 +96,12 @@ def test_a_producer_records_payments_once_the_terms_are_accepted_and_reads_witho
     assert verdict(declined, "record_payments") == "payment_terms_not_accepted"
     assert verdict(accepted, "record_payments") == "allowed"
     assert all(verdict(declined, action) == verdict(accepted, action) for action in MAY if action != "record_payments")
+
+
+def test_nobody_is_sent_to_accept_terms_by_a_token_that_may_not_do_it_anyway() -> None:
+    reader = user(entitlements=ALL, scope=people.Scope("x", read_only=True, some_clients=False))
+    with pytest.raises(OutsideScope):
+        access.allow(reader, "record_payments", reads=False)
 
 
 def test_an_entitlement_never_makes_up_for_a_role() -> None:

@@ -334,6 +334,7 @@ def test_a_fault_of_what_is_no_option_is_named_as_what_it_is() -> None:
     said("user", "add", "pat", "--name=Pat", "--role=admin")
     assert "\n  disabled: is the last administrator" in refused("user", "disable", "pat")
     assert "\n  --name: " in refused("team", "add", "north", "--name=")
+    assert "\n  client_ids/0: there is no client C-X" in refused("token", "make", "pat", "--client=C-X")
 
 
 # demo

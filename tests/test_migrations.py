@@ -141,7 +141,7 @@ def test_the_key_there_was_seals_on_and_makes_the_uids_it_made(empty_store: Stor
 def test_a_store_of_a_later_release_is_refused(store: Store) -> None:
     with changing(store) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreRefused, match="made by another release"):
+    with pytest.raises(StoreRefused, match="made by a newer release"):
         store.upgrade()
     assert not store.is_current()
     assert not store.is_empty()

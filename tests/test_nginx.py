@@ -189,6 +189,14 @@ def test_what_is_too_large_is_refused_as_the_service_would(front: Front) -> None
         assert got.headers["content-type"] == ["application/problem+json"]
 
 
+@pytest.mark.parametrize("path", ["/v1/imports/clients", "/import", "/import/trial"])
+def test_files_of_clients_are_passed_on_and_pages_of_them_too(behind: Behind, path: str) -> None:
+    many = PASSED_ON + 100_000
+    behind.came.clear()
+    assert sent(behind.front, head("POST", path, f"Content-Length: {many}") + b"a" * many).status == 200
+    assert [length for _, _, length in behind.came] == [many]
+
+
 @pytest.mark.parametrize("host", ["other.example", "127.0.0.1", f"{NAME}.other.example", ""])
 def test_a_host_that_is_not_ours_is_not_answered(front: Front, host: str) -> None:
     assert sent(front, head("GET", "/v1/states", host=host)).status == 400

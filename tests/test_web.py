@@ -695,6 +695,7 @@ def test_only_trusted_hosts_are_answered(trusted: str, host: str, status: int, m
         if status == 400:
             judge(answer)
             assert answer.data["code"] == "bad_request"
+            assert host == "" or "host name" in answer.data["detail"]
             assert host == "" or host not in answer.data["detail"]
 
 

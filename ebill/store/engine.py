@@ -172,7 +172,9 @@ class Store:
             with _refusing():
                 command.upgrade(config, "head")
         except CommandError as error:
-            raise StoreRefused(f"The store was made by another release: {error}.") from error
+            raise StoreRefused(
+                "The store was made by a newer release. Start that one, or restore a backup from before it."
+            ) from error
         finally:
             engine.dispose()
 
@@ -194,7 +196,8 @@ class Store:
             self.upgrade()
         elif not self.is_current():
             raise StoreRefused(
-                "The store is of another release. Back it up, then bring it up to date: ebill db upgrade"
+                "The store is of another release. Is it an older one, back it up, then bring it up to date: "
+                "ebill db upgrade; is it a newer one, start that."
             )
 
     def backup(self, file: Path) -> None:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from ebill import errors
 from ebill.logs import log
@@ -126,6 +126,14 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, unexpected)
 
 
+def plainly(error: HTTPException) -> str:
+    """Say in a sentence what is wrong with a request that Flask refuses."""
+    if isinstance(error, SecurityError):
+        return "This service does not answer by the host name that was asked for."
+    status = HTTPStatus(error.code or 500)
+    return status.description or status.phrase
+
+
 def http(error: HTTPException) -> Response:
     """Answer with what Flask itself refuses."""
     status = error.code or 500
@@ -134,7 +142,7 @@ def http(error: HTTPException) -> Response:
         404: "There is nothing at this address.",
         405: f"This address does not take {errors.shown(request.method)}.",
         413: "The body is larger than 256 kB.",
-    }.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
+    }.get(status, plainly(error))
     answer = problem(status, code, detail)
     if allowed := getattr(error, "valid_methods", None):
         answer.headers["Allow"] = ", ".join(sorted(allowed))

@@ -23,7 +23,6 @@ only makes things quicker: every task works without JavaScript.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,7 +149,7 @@ def _http(error: HTTPException) -> Response:
     sentence = {
         404: "There is no page at this address. It may have been written wrongly, or be an old one.",
         405: "A page was asked for in a way that it does not answer.",
-    }.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
+    }.get(status, problems.plainly(error))
     return door.respond(door.trouble(status, sentence))
 
 
