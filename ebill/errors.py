@@ -791,6 +791,16 @@ class TooManyRows(Refusal):
         self.most = most
 
 
+class LineTooLong(Refusal):
+    """A batch with a line of more bytes than are taken."""
+
+    code = "line_too_long"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A line may have at most {most:,} bytes; nothing was answered.")
+        self.most = most
+
+
 class TooManyRuleSets(Refusal):
     """A row of a batch whose rules are not checked, since those of so many rows before it are."""
 

@@ -207,6 +207,144 @@ def test_a_row_that_is_no_row_says_why_in_its_place(tmp_path: Path) -> None:
     assert found[6]["grace_end_date"] == found[10]["grace_end_date"] == "2026-09-15"
 
 
+GOOD = b'{"account_id":"A","state":"PA","coverage_month":"2026-08"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "reasons"),
+    [
+        (b'"A"x,PA,2026-08\n', ["malformed_row"]),
+        (b'"A" ,PA,2026-08\n', ["malformed_row"]),
+        (b'""x,PA,2026-08\n', ["malformed_row"]),
+        (b'"A""B"x,PA,2026-08\n', ["malformed_row"]),
+        (b'"A"""x,PA,2026-08\n', ["malformed_row"]),
+        (b'A,PA,"2026-08"x\n', ["malformed_row"]),
+        (b'A,"PA"\n,2026-08\n', ["malformed_row", "malformed_row"]),
+        (b'"A,""B"",C",PA,2026-08\n', [None]),
+        (b'"",PA,"2026-08"\r\n', [None]),
+        (b'A"x",PA,2026-08\n', [None]),
+        (b"A,PA,2026-08\rB,PA,2026-08\n", ["malformed_row"]),
+        (b"A,PA,2026-08\r\r\n", [None]),
+        (b'"A\rB",PA,2026-08\n', [None]),
+        (b"A\x0bB,PA,2026-08\n", [None]),
+        (b"\xef\xbb\xbfA,PA,2026-08\n", [None]),
+        (b"\r\n\nA,PA,2026-08\n", [None]),
+        (b"A\0,PA,2026-08\n", [None]),
+    ],
+)
+def test_a_row_of_csv_is_answered_alike_whatever_stands_beside_it(
+    line: bytes, reasons: list[str | None], tmp_path: Path
+) -> None:
+    found = []
+    for place, content in enumerate((line, line + b"a,b\n", b"a,b\n" + line, b"Z,PA,2026-08\n" + line)):
+        source = tmp_path / f"{place}.csv"
+        source.write_bytes(b"account_id,state,coverage_month\n" + content)
+        rows_ = told(answered(source, tmp_path / f"{place}.out.csv"))
+        rows_ = rows_[:-1] if place == 1 else rows_[place > 1 :]
+        assert [row["reason"] for row in rows_] == reasons
+        found.append([(row["account_id"], row["detail"]) for row in rows_])
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+@pytest.mark.parametrize(
+    ("line", "reasons"),
+    [
+        (GOOD + b" " + GOOD + b"\n\n", ["malformed_json"]),
+        (GOOD + GOOD + b"\n \n", ["malformed_json"]),
+        (GOOD.replace(b",", b",\n", 1) + b"\n", ["malformed_json"] * 2),
+        (GOOD.replace(b",", b",\n", 1) + GOOD + b"\n", ["malformed_json"] * 2),
+        (GOOD + b" null\n\n", ["malformed_json"]),
+        (GOOD + b"\0\n", ["malformed_json"]),
+        (GOOD + b"\r" + GOOD + b"\n\n", ["malformed_json"]),
+        (b"\x0b\n", ["malformed_json"]),
+        (GOOD + b"\x0b\n", ["malformed_json"]),
+        (GOOD + b"\n\n" + GOOD + b"\n", [None, None]),
+        (b" \t" + GOOD + b" \r\n", [None]),
+        (GOOD.replace(b",", b",\r", 1) + b"\n", [None]),
+    ],
+)
+def test_a_line_of_json_is_answered_alike_whatever_stands_beside_it(
+    line: bytes, reasons: list[str | None], tmp_path: Path
+) -> None:
+    found = []
+    for place, content in enumerate((line, line + b"1\n", b"1\n" + line, GOOD + b"\n" + line)):
+        source = tmp_path / f"{place}.ndjson"
+        source.write_bytes(content)
+        rows_ = told(answered(source, tmp_path / f"{place}.out.ndjson"))
+        rows_ = rows_[:-1] if place == 1 else rows_[place > 1 :]
+        assert [row["reason"] for row in rows_] == reasons
+        found.append([(row["account_id"], row["detail"]) for row in rows_])
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.ndjson"])
+def test_no_more_rows_are_worked_on_at_once_however_short_their_lines_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    answer = Batches.answer
+
+    def counted(self: Batches, batch_: Any, *more: Any) -> Any:
+        sizes.append(batch_.num_rows)
+        return answer(self, batch_, *more)
+
+    monkeypatch.setattr(Batches, "answer", counted)
+    monkeypatch.setattr(taking, "BATCH", 1_000)
+    source = tmp_path / name
+    quoted = b'"\n\n",,\n' * 5_000 if name == "in.csv" else b""
+    source.write_bytes((b"account_id,state,coverage_month\n" if quoted else b"") + b"1\n" * 12_345 + quoted)
+    found = told(answered(source, tmp_path / ("out" + source.suffix)))
+    assert [row["reason"] for row in found] == ["malformed_row"] * 12_345 + ["invalid_input"] * (5_000 if quoted else 0)
+    assert sum(sizes) == len(found)
+    assert max(sizes) <= 1_000
+
+
+def test_a_line_that_ends_within_a_block_may_not_be_longer_than_another(tmp_path: Path) -> None:
+    source = tmp_path / "in.ndjson"
+    source.write_bytes(b" " * (taking.LINE_MOST + 1) + b"\n" + GOOD)
+    with pytest.raises(FileRefused, match="is a line of more than"):
+        answered(source, tmp_path / "out.ndjson")
+    source.write_bytes(b" " * (taking.LINE_MOST - 1) + b"\n" + GOOD)
+    assert len(told(answered(source, tmp_path / "out.ndjson"))) == 1
+
+
+def broken_text() -> Any:
+    """Give texts of which the second is no UTF-8."""
+    offsets = pa.array([0, 2, 4, 6], pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"PA\xff\xfeNY")])
+
+
+@pytest.mark.parametrize("name", ["account_id", "client_id", "state", "coverage_month", "rules", "as_of", "paid_at"])
+@pytest.mark.parametrize("out", ["out.csv", "out.ndjson", "out.parquet", "out.arrow"])
+def test_text_of_parquet_that_is_no_utf8_is_a_bad_row(name: str, out: str, tmp_path: Path) -> None:
+    good = {"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3}
+    asked = pa.table({**good, name: broken_text()})
+    source = tmp_path / "in.parquet"
+    pq.write_table(asked, source)
+    found = told(answered(source, tmp_path / out))
+    assert (found[1]["reason"], found[1]["detail"]) == ("malformed_row", f"{name} is not UTF-8")
+    assert all(row["reason"] != "malformed_row" for row in found[::2])
+    if name in ("account_id", "state"):
+        assert [(row[name], row["reason"]) for row in found[::2]] == [("PA", None), ("NY", None)]
+
+
+FAR = pa.array([-(2**31), 2**31 - 1, -719_529, 2_932_897], pa.int32()).cast(pa.date32())
+
+
+@pytest.mark.parametrize("name", ["coverage_month", "last_coverage_month", "as_of", "paid_at"])
+@pytest.mark.parametrize("out", ["out.csv", "out.ndjson", "out.parquet", "out.arrow"])
+def test_a_day_that_no_calendar_has_is_a_bad_row(name: str, out: str, tmp_path: Path) -> None:
+    asked = pa.table({"state": ["PA"] * 4, "coverage_month": ["2026-08"] * 4, name: FAR}) if name != (
+        "coverage_month") else pa.table({"state": ["PA"] * 4, "coverage_month": FAR})  # fmt: skip
+    source, rejects = tmp_path / "in.parquet", tmp_path / "bad.csv"
+    pq.write_table(asked, source)
+    found = told(answered(source, tmp_path / out))
+    assert [row["reason"] for row in found] == ["invalid_input"] * 4
+    assert all(row["detail"].startswith(f"/{name}: ") for row in found if row["detail"])
+    answered(source, tmp_path / f"good.{out}", rejects=rejects)
+    assert [row["reason"] for row in told(rejects)] == ["invalid_input"] * 4
+
+
 @pytest.mark.parametrize(
     ("head", "why"),
     [

@@ -13,6 +13,7 @@ from ebill import batch, bookfile, errors, grammar
 from ebill.batch import tables
 from ebill.batch.asked import ASKED
 from ebill.bookfile import SHIPPED, BookFile
+from ebill.files import taking
 from ebill.web import batches, create_app, reading
 from tests.accounts import PAID, Row, asked, rows
 
@@ -123,6 +124,8 @@ def test_markup_comes_back_as_text() -> None:
     [
         (b"\n" * 100_001, {}, 413, "too_many_rows"),
         (GOOD.strip() + b"\n" * 100_000 + b"x", {}, 413, "too_many_rows"),
+        (b" " * (taking.LINE_MOST + 1), {}, 413, "line_too_long"),
+        (GOOD * 98_000 + b" " * (taking.LINE_MOST + 1) + b"\n" + GOOD, {}, 413, "line_too_long"),
         (b"x" * (reading.LARGEST_BATCH + 1), {}, 413, "body_too_large"),
         (GOOD, {"content_type": "text/plain"}, 415, "unsupported_media_type"),
         (GOOD, {"headers": {"Content-Encoding": "gzip"}}, 415, "unsupported_media_type"),
@@ -133,6 +136,65 @@ def test_markup_comes_back_as_text() -> None:
 def test_what_is_no_batch_is_refused_whole(body: bytes, more: dict[str, Any], status: int, code: str) -> None:
     with sent(body, **{"content_type": NDJSON, **more}) as answer:
         assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("between", [b"\r", b"\x0b", b"\x0c", b"\x1c", b"\xc2\x85", b"\xe2\x80\xa8"])
+def test_a_line_ends_where_a_newline_is_and_nowhere_else(between: bytes) -> None:
+    found = told(GOOD + GOOD.strip() + between + GOOD + GOOD)
+    assert [row["reason"] for row in found] == [None, "malformed_json", None]
+    assert [row["reason"] for row in told((b"1" + between) * 200_000)] == ["malformed_json"]
+
+
+def test_a_return_before_a_newline_is_a_blank() -> None:
+    assert [row["reason"] for row in told(GOOD.replace(b"\n", b"\r\n") * 2 + b"\r\n1\r\n")] == [
+        None,
+        None,
+        "malformed_row",
+    ]
+
+
+def test_some_thousand_rows_are_worked_on_at_a_time_however_short_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = list[int]()
+    answer = tables.Batches.answer
+
+    def counted(self: tables.Batches, batch: Any, *more: Any) -> Any:
+        sizes.append(batch.num_rows)
+        return answer(self, batch, *more)
+
+    monkeypatch.setattr(tables.Batches, "answer", counted)
+    found = told(b"1\n" * 99_999)
+    assert [row["reason"] for row in found] == ["malformed_row"] * 99_999
+    assert sum(sizes) == 99_999
+    assert max(sizes) <= batches.ROWS_AT_ONCE
+
+
+def test_what_was_not_foreseen_on_the_way_is_the_last_line_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The server ends a body in chunks as if it were whole, whatever becomes of it."""
+    answer, asked_ = tables.Batches.answer, list[int]()
+
+    def broken(self: tables.Batches, batch: Any, *more: Any) -> Any:
+        asked_.append(batch.num_rows)
+        if len(asked_) > 1:
+            raise RuntimeError("nobody foresaw this")
+        return answer(self, batch, *more)
+
+    monkeypatch.setattr(tables.Batches, "answer", broken)
+    with sent(GOOD * 2 * batches.ROWS_AT_ONCE) as got:
+        *rows_, last = [json.loads(line) for line in got.get_data().splitlines()]
+        request_id = got.headers["X-Request-Id"]
+    assert len(rows_) == batches.ROWS_AT_ONCE
+    assert {name: last[name] for name in ("type", "status", "code", "request_id")} == {
+        "type": "/problems#internal_error", "status": 500, "code": "internal_error", "request_id": request_id,
+    }  # fmt: skip
+    assert "state" not in last
+    written = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    [unexpected] = [line for line in written if line["event"] == "unexpected"]
+    [request] = [line for line in written if line["event"] == "request"]
+    assert (unexpected["level"], unexpected["request_id"]) == ("error", request_id)
+    assert (request["level"], request["code"]) == ("error", "internal_error")
+    told(GOOD)  # the turn was given back
 
 
 def test_only_so_many_kinds_of_accounts_are_checked() -> None:

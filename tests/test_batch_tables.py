@@ -251,6 +251,65 @@ def test_columns_that_are_no_questions_are_refused_every_fault_at_once(
     assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == faults
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("name", ["as_of", "coverage_month", "last_coverage_month"])
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_a_timestamp_for_a_day_must_be_a_whole_day(unit: str, name: str, is_coded: bool) -> None:
+    for clock, is_whole in ((0, True), (1, False)):
+        walls = [datetime(2026, 8, 1, second=clock), None, datetime(1960, 8, 1, second=clock)]
+        days: Any = pa.array(walls, pa.timestamp(unit))
+        given: dict[str, Any] = {"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3}
+        asked = pa.table({**given, name: days.dictionary_encode() if is_coded else days})
+        if is_whole:
+            as_dates = pa.table({**given, name: days.cast(pa.date32())})
+            assert batch.schedule(asked, book(), now=NOW).equals(batch.schedule(as_dates, book(), now=NOW))
+            continue
+        with pytest.raises(TableRefused) as refused:
+            batch.schedule(asked, book(), now=NOW)
+        assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == [(f"/{name}", "must be whole days")]
+
+
+def test_the_first_day_that_arrow_can_write_is_no_day_and_not_none() -> None:
+    days = pa.array([-(2**31), None], pa.int32()).cast(pa.date32())
+    found = plain(
+        batch.schedule(pa.table({"state": ["PA"] * 2, "coverage_month": ["2026-08"] * 2, "as_of": days}), book())
+    )
+    assert [row["reason"] for row in found] == ["invalid_input", None]
+
+
+@pytest.mark.parametrize("at", [-1, 2, 127])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("name", ["account_id", "state", "coverage_month", "as_of", "rules"])
+def test_a_dictionary_that_lacks_a_value_is_refused(at: int, kind: Any, name: str) -> None:
+    indices = pa.array([0, at, 1], pa.int8())
+    words = pa.array(["PA", "NY"], kind)
+    coded = pa.DictionaryArray.from_buffers(pa.dictionary(pa.int8(), kind), 3, indices.buffers(), words)
+    given = pa.table({"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3, name: coded})
+    with pytest.raises(TableRefused) as refused:
+        batch.schedule(given, book(), now=NOW)
+    assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == [
+        (f"/{name}", "has an index that its dictionary does not have")
+    ]
+
+
+def test_what_a_dictionary_has_at_the_place_of_null_is_not_looked_at() -> None:
+    indices = pa.array([0, 99], pa.int8(), mask=np.array([False, True]))
+    coded = pa.DictionaryArray.from_arrays(indices, pa.array(["PA"]), safe=False)
+    found = plain(
+        batch.schedule(pa.table({"state": ["PA"] * 2, "coverage_month": ["2026-08"] * 2, "product": coded}), book())
+    )
+    assert found[1]["reason"] is None
+
+
+def test_text_that_is_no_utf8_is_a_bad_row_in_a_dictionary_too() -> None:
+    offsets = pa.array([0, 2, 4], pa.int32()).buffers()[1]
+    words = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"PA\xff\xfe")])
+    coded = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 1, 0], pa.int8()), words)
+    found = plain(batch.schedule(pa.table({"state": coded, "coverage_month": ["2026-08"] * 5}), book(), now=NOW))
+    assert [row["reason"] for row in found] == [None, "malformed_row", "invalid_input", "malformed_row", None]
+    assert found[1]["detail"] == "state is not UTF-8"
+
+
 def test_a_column_that_is_there_twice_is_refused() -> None:
     twice = pa.Table.from_arrays(
         [pa.array(["PA"]), pa.array(["NY"]), pa.array(["2026-08"])], ["state", "state", "coverage_month"]

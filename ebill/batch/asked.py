@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -52,20 +53,96 @@ def readable_schema(given: Any) -> Any:
     return pa.schema(fields)
 
 
-def readable(batch: Any) -> Any:
-    """Give a record batch with its columns as they are read. Raises TableRefused."""
-    wanted = readable_schema(batch.schema)
-    if wanted.equals(batch.schema):
-        return batch
+def readable(batch: Any) -> tuple[Any, dict[int, str]]:
+    """Give a record batch with its columns as they are read, and the rows with text that is no UTF-8: in which column.
+
+    Such text is null there. Raises TableRefused, also for an index that is not in its dictionary: whoever does not look
+    would read another row's text, or whatever lies in memory.
+    """
     pa = arrow()
-    columns = []
+    wanted = readable_schema(batch.schema)
+    columns, unreadable = [], dict[int, str]()
     for name, kind in zip(wanted.names, wanted.types, strict=True):
         column = batch.column(name)
         try:
-            columns.append(column if column.type == kind else column.cast(kind))
-        except pa.ArrowInvalid:
-            raise TableRefused([Fault(pointer(name), "must be whole days, and text must be UTF-8")]) from None
-    return pa.record_batch(columns, schema=wanted)
+            column, bad = _sound(column)
+            unreadable = {**dict.fromkeys(np.flatnonzero(bad).tolist(), name), **unreadable}
+            columns.append(column if column.type == kind else _cast(column, kind))
+        except IndexError:
+            raise TableRefused([Fault(pointer(name), "has an index that its dictionary does not have")]) from None
+        except pa.ArrowException:
+            raise TableRefused([Fault(pointer(name), _lost(kind))]) from None
+    if wanted.equals(batch.schema) and not unreadable:
+        return batch, unreadable
+    return pa.record_batch(columns, schema=wanted), unreadable
+
+
+def _lost(kind: Any) -> str:
+    """Say what a column must be of which something would be lost."""
+    types = arrow().types
+    return (
+        "must be whole days"
+        if types.is_date(kind)
+        else "must be whole microseconds"
+        if types.is_timestamp(kind)
+        else "is damaged"
+    )
+
+
+def _cast(column: Any, kind: Any) -> Any:
+    """Read a column as another type. Raises ArrowInvalid where anything of it would be lost."""
+    pa = arrow()
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    found = plain.cast(kind)
+    if pa.types.is_date(kind) and not found.cast(plain.type).equals(plain):  # a clock time is cut off in silence
+        raise pa.ArrowInvalid
+    return found
+
+
+def _sound(column: Any) -> tuple[Any, npt.NDArray[np.bool_]]:
+    """Give a column without what is no UTF-8, and which rows had that. Raises IndexError, ArrowInvalid."""
+    pa = arrow()
+    none = np.zeros(len(column), bool)
+    is_coded = pa.types.is_dictionary(column.type)
+    kind = column.type.value_type if is_coded else column.type
+    as_bytes = next((found for test, found in _as_bytes() if test(kind)), None)
+    if as_bytes is None and not is_coded:
+        return column, none
+    with suppress(pa.ArrowException):
+        column.validate(full=True)
+        return column, none
+    if is_coded:
+        given = column.indices.drop_null().cast(pa.int64()).to_numpy()
+        words, wrong = _sound(column.dictionary)
+        if given.min(initial=0) < 0 or given.max(initial=-1) >= len(words):
+            raise IndexError
+        there = column.indices.is_valid().to_numpy(zero_copy_only=False)
+        none[there], missing = wrong[given], ~there
+        missing[there] = ~words.is_valid().to_numpy(zero_copy_only=False)[given]
+        indices = pa.array(np.where(missing, 0, column.indices.fill_null(0)), column.indices.type, mask=missing)
+        return pa.DictionaryArray.from_arrays(indices, words.fill_null("") if wrong.any() else words), none
+    held = column.cast(as_bytes)
+    held.validate(full=True)
+    texts = [None if value is None else _text(value) for value in held.to_pylist()]
+    found = pa.array(texts, kind)
+    return found, column.is_valid().to_numpy(zero_copy_only=False) & ~found.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+@cache
+def _as_bytes() -> Any:
+    pa = arrow()
+    return (
+        (pa.types.is_string, pa.binary()),
+        (pa.types.is_large_string, pa.large_binary()),
+        (pa.types.is_string_view, pa.binary_view()),
+    )
 
 
 _MUST_BE: Final[Mapping[str, str]] = {
@@ -153,8 +230,8 @@ def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Give a column's days, `NONE` for null, and which are no supported dates."""
     pa = arrow()
     if pa.types.is_date32(column.type):
-        days = column.cast(pa.int32()).fill_null(NONE).to_numpy()
-        told = moments.of_days(days, days != NONE).told
+        days = column.cast(pa.int32()).fill_null(0).to_numpy()
+        told = moments.of_days(days, column.is_valid().to_numpy(zero_copy_only=False)).told
         return np.where(told == GOOD, days, NONE), told == BAD
     codes, texts = encoded(column)
     of_text, bad = moments.read_days(texts)
@@ -180,8 +257,15 @@ def written_months(column: Any) -> Any:
     if not pa.types.is_date32(column.type):
         return column
     coded = column.dictionary_encode()
-    texts = [day if day is None else str(day).removesuffix("-01") for day in coded.dictionary.to_pylist()]
+    texts = [day if day is None else day.removesuffix("-01") for day in _day_texts(coded.dictionary)]
     return pa.array(texts, pa.string()).take(coded.indices)
+
+
+def _day_texts(column: Any) -> list[str | None]:
+    """Write days, also those of years for which Python has no dates."""
+    days = column.cast(arrow().int32())
+    texts = np.datetime_as_string(days.fill_null(0).to_numpy().astype("datetime64[D]")).tolist()
+    return [text if given else None for text, given in zip(texts, days.is_valid().to_pylist(), strict=True)]
 
 
 def texts_of(column: Any, *, is_month: bool) -> list[str | None]:
@@ -189,7 +273,9 @@ def texts_of(column: Any, *, is_month: bool) -> list[str | None]:
     pa = arrow()
     if is_month:
         return written_months(column).to_pylist()  # type: ignore[no-any-return]
-    if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
+    if pa.types.is_date32(column.type):
+        return _day_texts(column)
+    if pa.types.is_timestamp(column.type):
         try:
             return [None if value is None else value.isoformat() for value in column.to_pylist()]
         except (ValueError, OverflowError):

@@ -8,6 +8,7 @@ A table asks with these columns, of which `state` and `coverage_month` must be t
 - `last_coverage_month`       the same: the last month that is billed
 - `rules`, `exceptions`       text: JSON as `POST /v1/calculate` takes it
 - `as_of`                     the day on which the invoice stands so: a date, or text `YYYY-MM-DD`
+                              (a timestamp may stand for a date where it is a whole day)
 - `paid_at`                   a date, a timestamp (with a time zone an instant, without one local), or text as the API
                               takes it
 
@@ -188,7 +189,11 @@ class Batches:
 
         `unread` are rows, by their place, that could not be put into columns: why, or what they say.
         """
-        asked = readable(batch)
+        asked, unreadable = readable(batch)
+        unread = {
+            **{row: Reason("malformed_row", f"{name} is not UTF-8") for row, name in unreadable.items()},
+            **unread,
+        }
         if self._laid.is_full:
             self._laid = self._fresh()
         laid, names = self._laid, asked.schema.names
@@ -414,7 +419,8 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     """Give the dates of a pyarrow Table of questions as a Table: columns as this module's docstring has them.
 
     Invoices stand as of `as_of`, or today where `now` (aware) is given; see `Batches`. Raises TableRefused for columns
-    that are missing, unknown, given twice, or of another type; a bad row has its `reason` instead.
+    that are missing, unknown, given twice, or of another type, for clock times where days are asked for, and for a
+    dictionary that lacks what a row points to; a bad row has its `reason` instead.
 
     >>> import pyarrow as pa
     >>> from ebill import bookfile

@@ -1,7 +1,9 @@
 """CSV, NDJSON, Parquet and Arrow, block by block: each block is cut off cheaply, and read wherever there is time.
 
-Text is cut where a line ends. A block is read by pyarrow; only where that refuses it, row by row and strictly, so that
-a row that cannot be read is told from its neighbours. A row that is no row at all is a row without cells, with why.
+Text is cut where a line ends, which is at a newline alone, and so that no block has too many rows, however short they
+are. A block is read by pyarrow; only where that refuses it, or might read it otherwise, row by row and strictly, so that
+a row that cannot be read is told from its neighbours, and no row is read otherwise for them. A row that is no row at all
+is a row without cells, with why.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NamedTuple, cast
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from ebill import strictjson
@@ -38,16 +42,27 @@ SUFFIXES: Final[dict[str, Form]] = {
 BLOCK: Final = 1 << 22
 """Bytes of text that are read together, about."""
 LINE_MOST: Final = 1 << 24
-"""Bytes of a line: one without an end would fill the memory."""
+"""Bytes of a line, without its end: an endless one would fill the memory."""
 HEAD_MOST: Final = 1 << 16
 ALIKE: Final = [*KIND, "coverage_month"]
 """Columns in which the same comes again and again: Parquet has it once, and so it is read."""
 _ENDS: Final = 1 << 20
 """Bytes at either end of a file by which it is known again."""
-_OPENS: Final = re.compile(rb"\s*{")
-_NULL: Final = re.compile(rb"\n[ \t\r]*n")
-"""Where the first row is null, pyarrow (26.0) reads before the beginning of nothing, and the process ends."""
+_OPENS: Final = re.compile(rb"[ \t\r]*{")
+_OTHER: Final = re.compile(rb"\n[ \t\r]*[^ \t\r{]")
+"""A line that begins with something else than a table. Within a line, and as a value, pyarrow refuses what is no text; so
+where all lines begin with one and there are as many rows, each is a row of its own. Besides, where the first row is null,
+pyarrow (26.0) reads before the beginning of nothing, and the process ends."""
+_MARK: Final = b"\xef\xbb\xbf"
+"""The mark of UTF-8, which pyarrow passes over where a block begins with it."""
+_CELL: Final = r'(?:"(?:[^"]|"")*"|[^",\r\n][^,\r\n]*)?'
+_STRICT: Final = rf"(?s)\A{_CELL}(?:(?:,|\r?\n){_CELL})*\z"
+"""CSV in which quotes stand around whole cells, and lines end in no other way: pyarrow takes what is looser, too."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+_NEWLINE, _QUOTE = b'\n"'
+Places = npt.NDArray[np.intp]
 
 
 class Block(NamedTuple):
@@ -106,10 +121,10 @@ def identity(file: Path) -> dict[str, Any]:
 
 
 class Lined(Source):
-    """Text in lines; a position counts bytes, unpacked ones where it is gzip."""
+    """Text in lines; a position counts bytes, unpacked ones where it is gzip. `rows` are those of a block, at most."""
 
-    def __init__(self, file: Path | IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: Path | IO[bytes], rows: int | None = None) -> None:
+        self._file, self._most = file, rows or BATCH
         self.name = str(file) if isinstance(file, Path) else "standard input"
         packed = isinstance(file, Path) and file.suffix == ".gz"
         if isinstance(file, Path) and not packed:
@@ -127,11 +142,13 @@ class Lined(Source):
                     raise FileRefused(self.name, f"it ends before it should, or is damaged: {error}") from error
                 end = self._end(rest, more) if more else len(rest)
                 content = rest + more
-                if more and end == 0 and len(content) > LINE_MOST:
+                if len(content) > LINE_MOST and ((more and end == 0) or content.find(b"\n", 0, LINE_MOST + 1) < 0):
                     raise FileRefused(self.name, f"after byte {position} is a line of more than {LINE_MOST:,} bytes")
-                if end:
-                    position += end
-                    yield Block(content[:end], position, end)
+                begin = 0
+                for cut in self._cuts(content[:end]):
+                    position += cut - begin
+                    yield Block(content[begin:cut], position, cut - begin)
+                    begin = cut
                 rest = content[end:]
                 if not more:
                     return
@@ -140,6 +157,19 @@ class Lined(Source):
         """Give where in these two the last whole line ends; 0 for nowhere."""
         at = more.rfind(b"\n")
         return len(rest) + at + 1 if at >= 0 else 0
+
+    def _cuts(self, content: bytes) -> list[int]:
+        """Give where lines are cut into blocks of so many rows at most; the end is the last of them, if there is any."""
+        end = len(content)
+        if content.count(b"\n") <= self._most:
+            return [end] if end else []
+        ends = np.flatnonzero(np.frombuffer(content, np.uint8) == _NEWLINE)
+        cuts: list[int] = (self._last(content, ends) + 1).tolist()
+        return cuts if cuts[-1] == end else [*cuts, end]
+
+    def _last(self, _: bytes, ends: Places) -> Places:
+        """Give which ends of lines are those of the last row of a block; there are more lines than a block may have."""
+        return ends[self._most - 1 :: self._most]
 
     def _open(self, position: int) -> IO[bytes]:
         if not isinstance(self._file, Path):
@@ -171,6 +201,8 @@ class Csv(Lined):
         import pyarrow.csv as pc
 
         schema = _texts(self.names)
+        if not _is_plain(block.content):
+            return self._one_by_one(block.content)
         try:
             table = pc.read_csv(
                 pa.BufferReader(block.content),
@@ -211,6 +243,15 @@ class Csv(Lined):
             return super()._end(rest, more)
         return 0
 
+    def _last(self, content: bytes, ends: Places) -> Places:
+        """Give ends outside quotes, but any where quotes cannot be meant so: no cell that is read has as many lines."""
+        if b'"' in content:
+            quotes = np.flatnonzero(np.frombuffer(content, np.uint8) == _QUOTE)
+            rows = np.flatnonzero(np.searchsorted(quotes, ends) % 2 == 0)
+            if len(rows) and np.diff(rows, prepend=-1, append=len(ends)).max() <= BATCH:
+                return ends[rows[np.append(np.diff(rows // self._most) != 0, True)]]
+        return super()._last(content, ends)
+
     def _one_by_one(self, content: bytes) -> Read:
         with ExitStack() as stack:  # the limit is the whole process's, and an import has the usual one
             stack.callback(csv.field_size_limit, csv.field_size_limit(LINE_MOST))
@@ -219,7 +260,7 @@ class Csv(Lined):
     def _lines(self, content: bytes) -> Read:
         rows: list[dict[str, str | None]] = []
         unread: dict[int, Unread] = {}
-        lines = csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline=""), strict=True)
+        lines = csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="\n"), strict=True)
         while True:
             row: dict[str, str | None] = {}
             try:
@@ -245,8 +286,8 @@ class Csv(Lined):
 class Ndjson(Lined):
     """JSON objects, one a line; `rules` and `exceptions` are tables and lists, or JSON in text, and null is nothing."""
 
-    def __init__(self, file: Path | IO[bytes]) -> None:
-        super().__init__(file)
+    def __init__(self, file: Path | IO[bytes], rows: int | None = None) -> None:
+        super().__init__(file, rows)
         self.schema = _texts(ASKED)
 
     def read(self, block: Block) -> Read:
@@ -256,7 +297,8 @@ class Ndjson(Lined):
 
         content = block.content
         schema = self.schema
-        if _OPENS.match(content) and not (_NULL.search(content) or _SURROGATE.search(content)) and _is_utf8(content):
+        strange = not _OPENS.match(content) or b"\0" in content or _OTHER.search(content) or _SURROGATE.search(content)
+        if not strange and _is_utf8(content):
             with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 table = pj.read_json(
                     pa.BufferReader(content),
@@ -266,13 +308,13 @@ class Ndjson(Lined):
                 lines = content.count(b"\n") + (not content.endswith(b"\n"))
                 if table.num_rows == lines and not table.column("state").null_count:  # null for a row has no state
                     return Read(_whole(table, schema), {})
-        return self._one_by_one(content.splitlines())
+        return self._one_by_one(content.split(b"\n"))
 
     def _one_by_one(self, lines: Sequence[bytes]) -> Read:
         rows: list[dict[str, str | None]] = []
         unread: dict[int, Unread] = {}
         for line in lines:
-            if not line.strip():
+            if not line.strip(b" \t\r"):
                 continue
             row: dict[str, str | None] = {}
             try:
@@ -421,6 +463,20 @@ def _whole(table: Any, schema: Any) -> Any:
     columns = [table.column(name).combine_chunks() for name in schema.names]
     columns = [column.chunk(0) if isinstance(column, pa.ChunkedArray) else column for column in columns]
     return pa.record_batch(columns, schema=schema)
+
+
+def _is_plain(content: bytes) -> bool:
+    """Tell whether pyarrow takes rows of CSV for what a strict reader takes them for, wherever they stand."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if content.startswith(_MARK):
+        return False
+    if b'"' not in content and b"\r" not in content:
+        return True
+    offsets = pa.py_buffer(np.array([0, len(content)], np.int32))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(content)])
+    return bool(pc.match_substring_regex(whole, _STRICT)[0].as_py())
 
 
 def _is_utf8(content: bytes) -> bool:

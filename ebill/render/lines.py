@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import orjson
 
-from ebill.batch.asked import IDS
+from ebill.batch.asked import IDS, written_months
 from ebill.batch.laid import NONE, SUPPORTED, Entries, month_text
 from ebill.batch.tables import ECHOED, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
@@ -204,10 +204,11 @@ def refused(answered: Answered) -> Iterator[tuple[int, dict[str, str | None], Re
         return
     rows = np.flatnonzero(answered.reason >= 0)
     asked = answered.asked.select([name for name in ECHOED if name in answered.asked.schema.names])
+    asked = asked.set_column(
+        asked.schema.get_field_index("coverage_month"), "coverage_month", written_months(asked.column("coverage_month"))
+    )
     found = asked.take(pa.array(rows)).to_pylist()
     for place, row, number in zip(rows.tolist(), found, answered.reason[rows].tolist(), strict=True):
-        if not isinstance(row["coverage_month"], str | None):
-            row["coverage_month"] = str(row["coverage_month"]).removesuffix("-01")
         yield place, row, answered.reasons[number]
 
 

@@ -64,6 +64,7 @@ from ebill.web.fence import Fence
 from ebill.web.routes import Asked, Ndjson, Route
 from ebill.web.signed import SignedIn
 from ebill.web.steady import SHORT, Steady
+from ebill.web.streamed import Streamed
 
 if TYPE_CHECKING:
     from ebill.oidc import Provider
@@ -220,7 +221,9 @@ def _streaming(route: Route, file: bookfile.BookFile) -> Callable[..., Response]
         environ = request.environ
         reading.refuse_unknown(reading.query(environ), ())
         asked = Asked(file.book, datetime.now(UTC), {}, reading.ndjson_body(environ), path)
-        return Response(route.view(asked), content_type="application/x-ndjson")
+        pieces: Streamed = route.view(asked)
+        pieces.last = partial(problems.last_line, environ)
+        return Response(pieces, content_type="application/x-ndjson")
 
     return answer
 

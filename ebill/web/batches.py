@@ -13,7 +13,8 @@ from typing import IO, Final
 
 from ebill.batch.asked import ASKED
 from ebill.batch.tables import Batches
-from ebill.errors import BatchesBusy, TooManyRows
+from ebill.errors import BatchesBusy, LineTooLong, TooManyRows
+from ebill.files.taking import LINE_MOST
 from ebill.files.taking import Ndjson as Lined
 from ebill.render.lines import Lines
 from ebill.web.routes import Asked, Ndjson, Route
@@ -22,6 +23,7 @@ from ebill.web.streamed import Streamed
 ROWS_MOST: Final = 100_000
 KINDS_MOST: Final = 250
 """Fewer than the lives that a rule book keeps, so that none is made twice."""
+ROWS_AT_ONCE: Final = 1 << 13
 AT_ONCE: Final = 2
 """Batches that one process answers; its other threads are for the others."""
 _BLOCK: Final = 1 << 20
@@ -37,7 +39,9 @@ def calculate_batch(asked: Asked) -> Streamed:
     `last_coverage_month`, `as_of` and `paid_at`, all as in `POST /v1/calculate`; null is "not given". Each is answered
     by a line, in the same order: the ids as they came, the six dates, `as_of`, `standing`, `warnings` (codes), what a
     payment means, and `reason` and `detail`, which are null where there are dates. A bad row has a code and sentences
-    there, and stops no other. At most 32 MB and 250 kinds of accounts (state, product, rules, exceptions, last month)
+    there, and stops no other. A line ends with a newline, and has 16 MB at most. Where the service itself fails on the
+    way, the last line is no row but a problem, as errors are: it has `type`, `status` 500, `code` `internal_error` and
+    `request_id`, and the rows after those answered have no lines. At most 32 MB and 250 kinds of accounts (state, product, rules, exceptions, last month)
     at once: rows of any more have the reason `too_many_rule_sets`. Each process answers two batches at a time.
     """
     file: IO[bytes] = asked.body
@@ -46,7 +50,7 @@ def calculate_batch(asked: Asked) -> Streamed:
         raise BatchesBusy
     answer = Streamed(_answered(asked, file), partial(_let_go, file))
     try:
-        _refuse_many(file)
+        _refuse_more(file)
     except BaseException:
         answer.close()
         raise
@@ -54,7 +58,7 @@ def calculate_batch(asked: Asked) -> Streamed:
 
 
 def _answered(asked: Asked, file: IO[bytes]) -> Iterator[bytes]:
-    source, lines = Lined(file), Lines("ndjson", ASKED)
+    source, lines = Lined(file, ROWS_AT_ONCE), Lines("ndjson", ASKED)
     batches = Batches(asked.book, now=asked.now, most_kinds=KINDS_MOST)
     for block in source.blocks():
         yield bytes(lines.write(batches.answer(*source.read(block))))
@@ -66,17 +70,18 @@ def _let_go(file: IO[bytes]) -> None:
     _turns.release()
 
 
-def _refuse_many(file: IO[bytes]) -> None:
-    """Raise TooManyRows."""
-    lines = sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
-    if lines > ROWS_MOST or (lines == ROWS_MOST and not _ends_a_line(file)):
-        raise TooManyRows(ROWS_MOST)
+def _refuse_more(file: IO[bytes]) -> None:
+    """Refuse, before anything is answered, what could not be answered to its end. Raises TooManyRows, LineTooLong."""
+    lines = open_ = 0
+    for block in iter(lambda: file.read(_BLOCK), b""):
+        found = block.count(b"\n")
+        if open_ + (block.find(b"\n") if found else len(block)) > LINE_MOST:
+            raise LineTooLong(LINE_MOST)
+        open_ = len(block) - 1 - block.rfind(b"\n") if found else open_ + len(block)
+        lines += found
+        if lines + (open_ > 0) > ROWS_MOST:
+            raise TooManyRows(ROWS_MOST)
     file.seek(0)
-
-
-def _ends_a_line(file: IO[bytes]) -> bool:
-    file.seek(-1, 2)
-    return file.read(1) == b"\n"
 
 
 EXAMPLE: Final = (
@@ -94,6 +99,6 @@ ROUTES: Final = (
         gives=Ndjson,
         body=Ndjson,
         example=EXAMPLE,
-        refuses=(TooManyRows, BatchesBusy),
+        refuses=(TooManyRows, LineTooLong, BatchesBusy),
     ),
 )

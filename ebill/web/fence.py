@@ -36,6 +36,8 @@ ROUTE: Final = "ebill.route"
 """Set in the environment to the address as it is declared, once that is known: the address itself may hold secrets."""
 CODE: Final = "ebill.code"
 """Set in the environment to the code of a refusal."""
+UNEXPECTED: Final = "internal_error"
+"""The code of what nobody foresaw; an answer that was under way by then has the status that it began with."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
 _BUSY: Final = frozenset({429, 503})
 
@@ -87,6 +89,10 @@ class _Answer:
         self.size: int | None = None
         metrics.IN_PROGRESS.inc()
 
+    def breaks(self) -> None:
+        """Say that it ends before it should."""
+        self._environ[CODE] = UNEXPECTED
+
     def end(self) -> None:
         """Say that it is over; to say so again is nothing."""
         if self._is_over:
@@ -109,7 +115,7 @@ class _Answer:
             facts["slow"], level = True, "warning"
         if status in _BUSY:
             level = "warning"
-        elif status >= 500:
+        elif status >= 500 or code == UNEXPECTED:
             level = "error"
         logs.write(level, "request", facts)
 
@@ -126,6 +132,9 @@ class _Streamed:
             for block in self._body:
                 sent += len(block)
                 yield block
+        except Exception:
+            self._answer.breaks()
+            raise
         finally:
             self._answer.size = sent
             self._answer.end()

@@ -12,7 +12,7 @@ from ebill import errors
 from ebill.logs import log
 from ebill.render.json import encode
 from ebill.web import metrics
-from ebill.web.fence import CODE, REQUEST_ID
+from ebill.web.fence import CODE, REQUEST_ID, Environ
 
 STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Refusal: 422,
@@ -44,6 +44,7 @@ STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.PreviewOutdated: 412,
     errors.TooLarge: 413,
     errors.TooManyRows: 413,
+    errors.LineTooLong: 413,
     errors.UnsupportedMediaType: 415,
     errors.PreconditionMissing: 428,
     errors.StoreUnavailable: 503,
@@ -68,6 +69,7 @@ HTTP_CODES: Final = {
 }
 """The code of what Flask itself refuses."""
 
+_UNEXPECTED: Final = "Something went wrong here; the request id tells us what."
 FACTS: Final = ("coverage_month", "entitlement", "payment_id", "version")
 """Attributes of a refusal that programs are told besides."""
 
@@ -151,6 +153,17 @@ def http(error: HTTPException) -> Response:
 
 def unexpected(error: Exception) -> Response:
     """Answer with what nobody foresaw, and write it down."""
+    _write_down(request.environ, error)
+    return problem(500, "internal_error", _UNEXPECTED)
+
+
+def last_line(environ: Environ, error: Exception) -> bytes:
+    """Make of what nobody foresaw the last line of an answer that is under way, and write it down."""
+    _write_down(environ, error)
+    environ[CODE] = "internal_error"
+    return written(500, "internal_error", _UNEXPECTED, environ.get(REQUEST_ID, "")).rstrip() + b"\n"
+
+
+def _write_down(environ: Environ, error: Exception) -> None:
     metrics.UNEXPECTED.inc()
-    log("unexpected", error, level="error", request_id=request.environ.get(REQUEST_ID))
-    return problem(500, "internal_error", "Something went wrong here; the request id tells us what.")
+    log("unexpected", error, level="error", request_id=environ.get(REQUEST_ID))

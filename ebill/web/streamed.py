@@ -7,7 +7,13 @@ from typing import Any
 
 
 class Streamed:
-    """Pieces of an answer; what is held is let go with the last of them, or when nobody reads on."""
+    """Pieces of an answer; what is held is let go with the last of them, or when nobody reads on.
+
+    A server ends a body in chunks as if it were whole, whatever is raised on the way. So where `last` is set, what is
+    raised is none of the reader's: what `last` makes of it is the last piece.
+    """
+
+    last: Callable[[Exception], bytes] | None = None
 
     def __init__(self, pieces: Iterable[bytes], let_go: Callable[[], None]) -> None:
         self._source, self._pieces, self._let_go = pieces, iter(pieces), let_go
@@ -20,9 +26,15 @@ class Streamed:
         """Give the next piece."""
         try:
             return next(self._pieces)
-        except BaseException:
+        except StopIteration:
             self.close()
             raise
+        except BaseException as error:
+            self.close()
+            if self.last is None or not isinstance(error, Exception):
+                raise
+            self._pieces = iter(())
+            return self.last(error)
 
     def close(self) -> None:
         """End it; to end it again is nothing."""
