@@ -328,6 +328,13 @@ def test_text_of_parquet_that_is_no_utf8_is_a_bad_row(name: str, out: str, tmp_p
         assert [(row[name], row["reason"]) for row in found[::2]] == [("PA", None), ("NY", None)]
 
 
+def test_null_in_a_dictionary_is_written_to_parquet(tmp_path: Path) -> None:
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int8()), pa.array(["PA", None]))
+    source = write(pa.table({"state": words, "coverage_month": ["2026-08"] * 3}), tmp_path / "in.arrow")
+    found = told(answered(source, tmp_path / "out.parquet"))
+    assert [(row["state"], row["reason"]) for row in found] == [("PA", None), *[(None, "invalid_input")] * 2]
+
+
 FAR = pa.array([-(2**31), 2**31 - 1, -719_529, 2_932_897], pa.int32()).cast(pa.date32())
 
 

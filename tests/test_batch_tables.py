@@ -256,7 +256,7 @@ def test_columns_that_are_no_questions_are_refused_every_fault_at_once(
 @pytest.mark.parametrize("is_coded", [False, True])
 def test_a_timestamp_for_a_day_must_be_a_whole_day(unit: str, name: str, is_coded: bool) -> None:
     for clock, is_whole in ((0, True), (1, False)):
-        walls = [datetime(2026, 8, 1, second=clock), None, datetime(1960, 8, 1, second=clock)]
+        walls = [datetime.fromisoformat(f"{year}-08-01T00:00:0{clock}") for year in (2026, 1960)] + [None]
         days: Any = pa.array(walls, pa.timestamp(unit))
         given: dict[str, Any] = {"state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3}
         asked = pa.table({**given, name: days.dictionary_encode() if is_coded else days})

@@ -61,32 +61,27 @@ def readable(batch: Any) -> tuple[Any, dict[int, str]]:
     """
     pa = arrow()
     wanted = readable_schema(batch.schema)
-    columns, unreadable = [], dict[int, str]()
+    columns, unreadable, as_it_is = [], dict[int, str](), wanted.equals(batch.schema)
     for name, kind in zip(wanted.names, wanted.types, strict=True):
-        column = batch.column(name)
+        given = batch.column(name)
         try:
-            column, bad = _sound(column)
+            column, bad = _sound(given)
+            as_it_is = as_it_is and column is given
             unreadable = {**dict.fromkeys(np.flatnonzero(bad).tolist(), name), **unreadable}
             columns.append(column if column.type == kind else _cast(column, kind))
         except IndexError:
             raise TableRefused([Fault(pointer(name), "has an index that its dictionary does not have")]) from None
         except pa.ArrowException:
             raise TableRefused([Fault(pointer(name), _lost(kind))]) from None
-    if wanted.equals(batch.schema) and not unreadable:
-        return batch, unreadable
-    return pa.record_batch(columns, schema=wanted), unreadable
+    return batch if as_it_is else pa.record_batch(columns, schema=wanted), unreadable
 
 
 def _lost(kind: Any) -> str:
     """Say what a column must be of which something would be lost."""
     types = arrow().types
-    return (
-        "must be whole days"
-        if types.is_date(kind)
-        else "must be whole microseconds"
-        if types.is_timestamp(kind)
-        else "is damaged"
-    )
+    if types.is_date(kind):
+        return "must be whole days"
+    return "must be whole microseconds" if types.is_timestamp(kind) else "is damaged"
 
 
 def _cast(column: Any, kind: Any) -> Any:
@@ -110,7 +105,8 @@ def _sound(column: Any) -> tuple[Any, npt.NDArray[np.bool_]]:
         return column, none
     with suppress(pa.ArrowException):
         column.validate(full=True)
-        return column, none
+        if as_bytes is None or not is_coded or not column.dictionary.null_count:  # Parquet writes no such dictionary
+            return column, none
     if is_coded:
         given = column.indices.drop_null().cast(pa.int64()).to_numpy()
         words, wrong = _sound(column.dictionary)
@@ -120,7 +116,7 @@ def _sound(column: Any) -> tuple[Any, npt.NDArray[np.bool_]]:
         none[there], missing = wrong[given], ~there
         missing[there] = ~words.is_valid().to_numpy(zero_copy_only=False)[given]
         indices = pa.array(np.where(missing, 0, column.indices.fill_null(0)), column.indices.type, mask=missing)
-        return pa.DictionaryArray.from_arrays(indices, words.fill_null("") if wrong.any() else words), none
+        return pa.DictionaryArray.from_arrays(indices, words.fill_null("") if as_bytes else words), none
     held = column.cast(as_bytes)
     held.validate(full=True)
     texts = [None if value is None else _text(value) for value in held.to_pylist()]

@@ -1,9 +1,9 @@
 """CSV, NDJSON, Parquet and Arrow, block by block: each block is cut off cheaply, and read wherever there is time.
 
 Text is cut where a line ends, which is at a newline alone, and so that no block has too many rows, however short they
-are. A block is read by pyarrow; only where that refuses it, or might read it otherwise, row by row and strictly, so that
-a row that cannot be read is told from its neighbours, and no row is read otherwise for them. A row that is no row at all
-is a row without cells, with why.
+are. A block is read by pyarrow; only where that refuses it, or might read it otherwise, row by row and strictly, so
+that a row that cannot be read is told from its neighbours, and no row is read otherwise for them. A row that is no row
+at all is a row without cells, with why.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _ENDS: Final = 1 << 20
 """Bytes at either end of a file by which it is known again."""
 _OPENS: Final = re.compile(rb"[ \t\r]*{")
 _OTHER: Final = re.compile(rb"\n[ \t\r]*[^ \t\r{]")
-"""A line that begins with something else than a table. Within a line, and as a value, pyarrow refuses what is no text; so
-where all lines begin with one and there are as many rows, each is a row of its own. Besides, where the first row is null,
-pyarrow (26.0) reads before the beginning of nothing, and the process ends."""
+"""A line that begins with something else than a table. As a value pyarrow takes text alone here; so where every line
+begins with a table, and there are as many rows, each line is a row. Besides, where the first row is null, pyarrow
+(26.0) reads before the beginning of nothing, and the process ends."""
 _MARK: Final = b"\xef\xbb\xbf"
 """The mark of UTF-8, which pyarrow passes over where a block begins with it."""
 _CELL: Final = r'(?:"(?:[^"]|"")*"|[^",\r\n][^,\r\n]*)?'
@@ -159,7 +159,7 @@ class Lined(Source):
         return len(rest) + at + 1 if at >= 0 else 0
 
     def _cuts(self, content: bytes) -> list[int]:
-        """Give where lines are cut into blocks of so many rows at most; the end is the last of them, if there is any."""
+        """Give where lines are cut into blocks of so many rows at most; their end, if there are any, is the last."""
         end = len(content)
         if content.count(b"\n") <= self._most:
             return [end] if end else []

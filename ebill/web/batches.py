@@ -36,13 +36,14 @@ def calculate_batch(asked: Asked) -> Streamed:
     They come as NDJSON too, or, up to 256 kB of them, as one list in JSON.
 
     A row has `state` and `coverage_month`, and may have `client_id`, `account_id`, `product`, `rules`, `exceptions`,
-    `last_coverage_month`, `as_of` and `paid_at`, all as in `POST /v1/calculate`; null is "not given". Each is answered
-    by a line, in the same order: the ids as they came, the six dates, `as_of`, `standing`, `warnings` (codes), what a
-    payment means, and `reason` and `detail`, which are null where there are dates. A bad row has a code and sentences
-    there, and stops no other. A line ends with a newline, and has 16 MB at most. Where the service itself fails on the
-    way, the last line is no row but a problem, as errors are: it has `type`, `status` 500, `code` `internal_error` and
-    `request_id`, and the rows after those answered have no lines. At most 32 MB and 250 kinds of accounts (state, product, rules, exceptions, last month)
-    at once: rows of any more have the reason `too_many_rule_sets`. Each process answers two batches at a time.
+    `last_coverage_month`, `as_of` and `paid_at`, all as in `POST /v1/calculate`; null is "not given". Each is
+    answered by a line, in the same order: the ids as they came, the six dates, `as_of`, `standing`, `warnings`
+    (codes), what a payment means, and `reason` and `detail`, which are null where there are dates. A bad row has a
+    code and sentences there, and stops no other. A line ends with a newline, and has 16 MB at most. Where the service
+    itself fails on the way, the last line is no row but a problem, as errors are: it has `type`, `status` 500, `code`
+    `internal_error` and `request_id`, and the rows after those answered have no lines. At most 32 MB and 250 kinds of
+    accounts (state, product, rules, exceptions, last month) at once: rows of any more have the reason
+    `too_many_rule_sets`. Each process answers two batches at a time.
     """
     file: IO[bytes] = asked.body
     if not _turns.acquire(blocking=False):
