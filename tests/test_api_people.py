@@ -421,6 +421,7 @@ def test_lists_files_deadlines_and_the_audit_keep_to_the_clients_of_a_scope(open
         assert (answer.status_code, ACME in text, ZENITH in text, MARK in text) == (200, True, False, False), path
     rows = opened.ask(who, "GET", "/v1/audit?limit=200").get_json()["data"]
     assert {row["client_id"] for row in rows} == {ACME}
+    assert {row["sequence"] for row in rows} == {row["hash"] for row in rows} == {None}, "they tell of other rows"
     counts = [
         opened.ask(each, "GET", everywhere[1]).get_json()["counts"]["kind"]["due"] for each in ("manager", who, "admin")
     ]

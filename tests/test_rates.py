@@ -64,6 +64,29 @@ def test_a_token_counts_for_itself_wherever_it_comes_from() -> None:
     assert asked(at, "other", "203.0.113.0")[0] == 200
 
 
+def test_a_token_that_is_refused_counts_for_its_address_again(now: list[float]) -> None:
+    taken = set[str]()
+
+    def fickle(environ: dict[str, Any], start: Any) -> list[bytes]:
+        environ[SIGNED] = "" if environ["HTTP_AUTHORIZATION"] in taken else "ada"
+        start("200 OK" if environ[SIGNED] else "401 UNAUTHORIZED", [])
+        return [b"{}"]
+
+    at = Rates(fickle, 100, 3)
+    assert [asked(at, "a")[0] for _ in range(9)] == [200] * 9
+    taken.add("Bearer a")
+    assert [asked(at, "a")[0] for _ in range(4)] == [401, 401, 401, 429]
+    now[0] += 1
+    assert asked(at, "a")[0] == 429
+
+
+def test_a_token_is_let_in_anew_each_minute(now: list[float]) -> None:
+    at = Rates(application, 100, 3)
+    assert asked(at, "a")[0] == 200
+    now[0] += 60
+    assert [asked(at, "a", path="/v1/public")[0] for _ in range(4)] == [200, 200, 200, 429]
+
+
 @pytest.mark.usefixtures("now")
 def test_tokens_made_up_count_for_the_address_they_come_from() -> None:
     at = Rates(application, 100, 3)

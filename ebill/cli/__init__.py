@@ -80,13 +80,15 @@ class Commands(click.Group):
             ctx.exit(2)
 
     def _place(self, ctx: click.Context, fault: Fault) -> str:
-        """Say where a fault is: by an option, if the command has one of that name, else as a file or the API names it."""
+        """Say where a fault is: by an option, where the command has it, or as a file or the API names it."""
         place = option(fault.pointer)
         command = self.get_command(ctx, ctx.invoked_subcommand or "")
         named = re.match(r"--[a-z-]+", place)
         if not named or not command or named[0] in _options(command):
             return place
-        return place[2:] if "." in place else f"{fault.pointer.removeprefix('/')}: "
+        if "." in place:
+            return place[2:]
+        return f"{fault.pointer.removeprefix('/')}: "
 
 
 def _options(command: click.Command) -> set[str]:

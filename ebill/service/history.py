@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -124,6 +124,7 @@ def every_line(
             if now is None or now.disabled_at:
                 return
             access.allow(now, "read_audit")
+            now = replace(now, scope=user.scope)
             page = list_audit(connection, now, PIECE, cursor, key, sought)
         for row in page["data"]:
             told = {**row, "at": row["at"].isoformat(), "before": _json(row["before"]), "after": _json(row["after"])}
@@ -153,7 +154,7 @@ def _audit_row(row: Any, reader: User) -> dict[str, Any]:
     told["hash"] = told["hash"].hex()
     for data in ("before", "after"):
         told[data] = orjson.loads(told[data]) if told[data] else None
-    if reader.role != "admin":
+    if reader.role != "admin" or (reader.scope and reader.scope.some_clients):
         hidden = ("sequence", "hash") if told["actor"] == reader.user_id else ("sequence", "hash", *_OF_OTHERS)
         told |= dict.fromkeys(hidden)
     return told

@@ -1,9 +1,10 @@
 """How often the API may be asked: each token, and each address that has shown none, so many times a minute.
 
-A token counts for itself once somebody was let in by it; until then, and whenever it is not, the address that sent it
-is counted, so that nobody gets more by making tokens up. This machine's own address, or none, is not counted: it is
-whoever runs the service, or a proxy nobody has told of, behind which all would be one. It is counted by each process
-for itself. Nobody who is counted is forgotten before the minute is over, however many others ask.
+A token counts for itself for a minute once somebody was let in by it, and then anew; until then, and once it is
+refused, the address that sent it is counted, so that nobody gets more by making tokens up, or by those that were taken
+away. This machine's own address, or none, is not counted: it is whoever runs the service, or a proxy nobody has told
+of, behind which all would be one. It is counted by each process for itself. Nobody who is counted is forgotten before
+the minute is over, however many others ask.
 """
 
 from __future__ import annotations
@@ -48,8 +49,14 @@ class Minutes:
         self._asked: dict[Any, list[float]] = {}
         """In the order in which the minutes began."""
 
-    def __contains__(self, name: Any) -> bool:
-        return name in self._asked
+    def is_counted(self, name: Any, now: float) -> bool:
+        """Tell whether the minute of a name is not over."""
+        found = self._asked.get(name)
+        return found is not None and now - found[0] < WINDOW
+
+    def forget(self, name: Any) -> None:
+        """Let a name begin anew."""
+        self._asked.pop(name, None)
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -94,15 +101,18 @@ class Rates:
         if not environ.get("PATH_INFO", "").startswith(UNDER):
             return self.inner(environ, start_response)
         token = _token(environ.get("HTTP_AUTHORIZATION", ""))
-        is_known = token in self.tokens
+        is_known = token is not None and self.tokens.is_counted(token, time.monotonic())
         counted = self._count(environ, token if is_known else None)
         if counted and counted.asked > counted.most:
             return self._refuse(environ, start_response, counted)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if token and not is_known and environ.get(SIGNED):
+            if token and environ.get(SIGNED) is not None and is_known != bool(environ[SIGNED]):
                 with self._turn:
-                    self.tokens.count(token, time.monotonic())
+                    if is_known:
+                        self.tokens.forget(token)
+                    else:
+                        self.tokens.count(token, time.monotonic())
             return start_response(status, [*headers, *self._told(counted)] if counted else headers, exc_info)
 
         return self.inner(environ, start)
