@@ -249,7 +249,8 @@ class Csv(Lined):
             quotes = np.flatnonzero(np.frombuffer(content, np.uint8) == _QUOTE)
             rows = np.flatnonzero(np.searchsorted(quotes, ends) % 2 == 0)
             if len(rows) and np.diff(rows, prepend=-1, append=len(ends)).max() <= BATCH:
-                return ends[rows[np.append(np.diff(rows // self._most) != 0, True)]]
+                last: Places = ends[rows[np.append(np.diff(rows // self._most) != 0, True)]]
+                return last
         return super()._last(content, ends)
 
     def _one_by_one(self, content: bytes) -> Read:
