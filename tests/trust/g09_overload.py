@@ -12,6 +12,12 @@ from tests.trust.serving import planted, service
 CALLERS = 4
 LIGHT = 0.3
 """The share of what it can do at which its usual times are measured."""
+MEASURED = 4
+"""How many times what it can do may be asked on these processors in time; beyond, as often as they let."""
+BEYOND = 5.0
+"""Seconds in which 99 of 100 accepted are answered beyond that, where whoever asks keeps the processors busy."""
+LATE = 0.5
+"""Seconds."""
 NOISE = 0.1
 """Seconds of which a shared machine may be the cause."""
 
@@ -46,13 +52,19 @@ async def _seen(run: Run, port: int) -> str:
     for times, span in run.pick([(1, 3.0), (4, 3.0)], [(1, seconds), (2, seconds), (4, seconds), (10, 60.0)]):
         run.say(f"{times} times what it can do")
         good, shed = await _phase(target, capacity * times, span)
+        late = max(each.late for each in good + shed)
+        require(late <= LATE or times > MEASURED or run.size == "quick", f"at {times}x it was asked {late:.2f} s late")
+        came = (len(good) + len(shed)) / (span + late)
         slowest, turned = quantile(0.99, good), quantile(0.5, shed)
-        goodput[times] = len(good) / span
-        require(slowest <= most, f"at {times}x, 1 of 100 accepted took {slowest:.2f} s or more")
+        goodput[times] = len(good) / (span + late)
+        require(
+            slowest <= (most if times <= MEASURED else BEYOND),
+            f"at {times}x, 1 of 100 accepted took {slowest:.2f} s or more",
+        )
         require(turned <= most / 10, f"at {times}x, half of those turned away waited {turned:.2f} s or more for it")
         require(shed or times < 4, f"at {times}x, nobody was turned away")
         shown = f"{len(shed)} shed, p50 {turned * 1000:.0f} ms"
-        told.append(f"{times}x: {goodput[times]:.0f}/s, p99 {slowest:.2f} s, {shown}")
+        told.append(f"{times}x: {goodput[times]:.0f}/s of {came:.0f}/s, p99 {slowest:.2f} s, {shown}")
     share = goodput[4] / goodput[1]
     require(share >= least, f"at 4x only {share:.0%} of the answers at 1x came")
     after = 0.0
@@ -75,9 +87,11 @@ GOAL = Goal(
     id="G9",
     name="overload",
     rule=(
-        "accepted p99 at most 1 s; turned away p50 at most 0.1 s, with Retry-After; at 4x at least 70 % "
+        "accepted p99 at most 1 s up to 4x; turned away p50 at most 0.1 s, with Retry-After; at 4x at least 70 % "
         "of the answers at 1x; no connection refused; within 5 s after, p99 at most twice that before; health answered"
     ),
     show=show,
     faults=MappingProxyType({"no limit": lambda: planted("unlimited")}),
+    short="At 10x whoever asks takes the two processors from whoever answers: the p99 of those accepted is told, and "
+    "bounded by 5 s alone.",
 )

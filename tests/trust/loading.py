@@ -17,11 +17,15 @@ PATIENCE: Final = 20.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What a request got, from when it should have been sent: its status, or 0 where the connection broke."""
+    """What a request got, and the seconds since it was sent: its status, or 0 where the connection broke.
+
+    `late` are the seconds by which it was sent too late: whoever asks runs on the processors of whoever answers.
+    """
 
     status: int
     seconds: float
     again: bool = False
+    late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Target:
 
     async def ask(self, request: bytes, due: float) -> Seen:
         """Send a request over a connection of its own, and read its answer to the end."""
+        sent = time.monotonic()
+        late = sent - due
         try:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await self.connect()
@@ -48,10 +54,10 @@ class Target:
                 finally:
                     writer.close()
         except (OSError, TimeoutError):
-            return Seen(0, time.monotonic() - due)
+            return Seen(0, time.monotonic() - sent, late=late)
         head = answer[: answer.find(b"\r\n\r\n")].lower()
         status = int(head[9:12]) if head.startswith(b"http/1.1 ") else 0
-        return Seen(status, time.monotonic() - due, b"\nretry-after:" in head)
+        return Seen(status, time.monotonic() - sent, b"\nretry-after:" in head, late)
 
 
 def get(path: str) -> bytes:
