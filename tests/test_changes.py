@@ -357,7 +357,7 @@ def test_of_what_was_generated_the_first_that_moves_is_named(filled: Store) -> N
     ],
 )
 def test_a_row_that_leaves_generated_invoices_where_they_are_need_say_nothing(filled: Store, body: Data) -> None:
-    add(filled, "rule", "A1", **body)
+    assert add(filled, "rule", "A1", **body)["entered"]["since"] == body["since"]
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_before_the_first_rule_book_nothing_is_known(emptied_store: Store) -> No
     put_account(emptied_store)
     keep_book(emptied_store, book(), AT + timedelta(days=1))
     refused(NotKnownThen, lambda: known(emptied_store, AT + timedelta(hours=1)))
-    known(emptied_store, AT + timedelta(days=1))
+    assert known(emptied_store, AT + timedelta(days=1))["known_at"] == AT + timedelta(days=1)
 
 
 def test_what_will_be_known_is_not_told(filled: Store) -> None:

@@ -241,7 +241,7 @@ def test_a_time_that_comes_twice_in_autumn_is_the_earlier_one(filled: Store) -> 
     body = {"coverage_month": "2026-11", "paid_at": "2026-11-01T01:30"}  # until 05:59Z 01:59 EDT, from 06:00Z 01:00 EST
     first = datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
     refused(NotPaidYet, lambda: record(filled, body, first - TICK))
-    record(filled, body, first)
+    assert record(filled, body, first)["payment"]["coverage_month"] == "2026-11"
 
 
 def test_a_second_notice_of_a_month_says_what_it_replaces(filled: Store) -> None:

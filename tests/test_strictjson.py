@@ -99,7 +99,7 @@ def test_what_is_no_utf_8_is_refused(source: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 def test_other_encodings_without_a_mark_are_refused(encoding: str) -> None:
-    refusal('{"state": "PA"}'.encode(encoding))
+    assert refusal('{"state": "PA"}'.encode(encoding)).startswith("line 1, column ")
 
 
 def test_a_byte_order_mark_is_refused() -> None:
@@ -156,7 +156,7 @@ def test_what_stands_side_by_side_or_in_a_text_is_not_deep() -> None:
 
 def test_what_is_opened_too_often_and_never_closed_is_refused_in_time() -> None:
     for source in (b"[" * 250_000, b'{"a":' * 50_000, b"[{}," * 60_000, b'[{"a":' * 40_000):
-        refusal(source)
+        assert refusal(source) == "at most 32 tables and lists may stand in one another."
 
 
 def test_a_number_may_be_long_but_not_endless() -> None:

@@ -59,8 +59,6 @@ _CELL: Final = r'(?:"(?:[^"]|"")*"|[^",\r\n][^,\r\n]*)?'
 _STRICT: Final = rf"(?s)\A{_CELL}(?:(?:,|\r?\n){_CELL})*\z"
 """CSV in which quotes stand around whole cells, and lines end in no other way: pyarrow takes what is looser, too."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
 _NEWLINE, _QUOTE = b'\n"'
 Places = npt.NDArray[np.intp]
 

@@ -12,7 +12,7 @@ from ebill import errors
 from ebill.logs import log
 from ebill.render.json import encode
 from ebill.web import metrics
-from ebill.web.fence import CODE, REQUEST_ID, Environ
+from ebill.web.fence import CODE, REQUEST_ID, UNEXPECTED, Environ
 
 STATUSES: Final[dict[type[errors.Refusal], int]] = {
     errors.Refusal: 422,
@@ -65,7 +65,7 @@ HTTP_CODES: Final = {
     414: "uri_too_long",
     415: "unsupported_media_type",
     431: "headers_too_large",
-    500: "internal_error",
+    500: UNEXPECTED,
 }
 """The code of what Flask itself refuses."""
 
@@ -139,7 +139,7 @@ def plainly(error: HTTPException) -> str:
 def http(error: HTTPException) -> Response:
     """Answer with what Flask itself refuses."""
     status = error.code or 500
-    code = HTTP_CODES.get(status, "bad_request" if status < 500 else "internal_error")
+    code = HTTP_CODES.get(status, "bad_request" if status < 500 else UNEXPECTED)
     detail = {
         404: "There is nothing at this address.",
         405: f"This address does not take {errors.shown(request.method)}.",
@@ -154,14 +154,14 @@ def http(error: HTTPException) -> Response:
 def unexpected(error: Exception) -> Response:
     """Answer with what nobody foresaw, and write it down."""
     _write_down(request.environ, error)
-    return problem(500, "internal_error", _UNEXPECTED)
+    return problem(500, UNEXPECTED, _UNEXPECTED)
 
 
 def last_line(environ: Environ, error: Exception) -> bytes:
     """Make of what nobody foresaw the last line of an answer that is under way, and write it down."""
     _write_down(environ, error)
-    environ[CODE] = "internal_error"
-    return written(500, "internal_error", _UNEXPECTED, environ.get(REQUEST_ID, "")).rstrip() + b"\n"
+    environ[CODE] = UNEXPECTED
+    return written(500, UNEXPECTED, _UNEXPECTED, environ.get(REQUEST_ID, "")).rstrip() + b"\n"
 
 
 def _write_down(environ: Environ, error: Exception) -> None:
