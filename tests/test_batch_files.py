@@ -1,6 +1,7 @@
 """`ebill batch`: every form gives the same dates; a file is whole or not there; what is bad stops no other."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -8,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, date, datetime
 from functools import cache
@@ -643,3 +645,31 @@ def test_parquet_has_each_word_once_in_a_row_group_whatever_the_words_of_its_bat
     group = pq.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0)
     assert all(group.column(place).total_uncompressed_size < len(states) for place in (0, 1))  # less than a byte each
     assert pq.read_table(tmp_path / "out.parquet").column("state").to_pylist() == states
+
+
+@pytest.mark.parametrize("given", FORMS)
+def test_what_is_written_is_put_on_disk_meanwhile_and_no_output_appears_where_that_fails(
+    given: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(table(rows(2_000, seed=33, kinds=10)), tmp_path / "in.csv")
+    monkeypatch.setattr(taking, "BLOCK", 20_000)
+    monkeypatch.setattr(kept, "AHEAD", 1_000)
+    monkeypatch.setattr(giving, "ROW_GROUP", 200)
+    sync, meanwhile = kept._sync_file, list[str]()
+    fails = False
+
+    def watched(file: Path) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            meanwhile.append(file.name)
+            if fails:
+                raise OSError(errno.EIO, "Input/output error")
+        sync(file)
+
+    monkeypatch.setattr(kept, "_sync_file", watched)
+    whole = answered(source, tmp_path / f"whole.{given}")
+    assert set(meanwhile) == ({"data"} if given in ("csv", "ndjson") else {"data", "whole"})
+    assert told(whole)
+    fails = True
+    with pytest.raises(FileRefused, match="Input/output error"):
+        answered(source, tmp_path / f"lost.{given}")
+    assert not (tmp_path / f"lost.{given}").exists()

@@ -225,13 +225,14 @@ class Batches:
         Texts that are alike are read once.
         """
         of_kind = [(name, *encoded(asked.column(name))) for name in KIND if name in asked.schema.names]
-        rows, which = alike([(codes, len(texts)) for _, codes, texts in of_kind])
-        told = {name: [texts[code] for code in codes[rows].tolist()] for name, codes, texts in of_kind}
+        months, numbers = self._month_numbers(asked.column("coverage_month"))
+        pairs, where = alike([*((codes, len(texts)) for _, codes, texts in of_kind), (months, len(numbers))])
+        of_pair = [(name, codes[pairs], texts) for name, codes, texts in of_kind]
+        rows, which = alike([(codes, len(texts)) for _, codes, texts in of_pair])
+        told = {name: [texts[code] for code in codes[rows].tolist()] for name, codes, texts in of_pair}
         nothing = [None] * len(rows)
         found: list[Kind] = list(zip(*(told.get(name, nothing) for name in KIND), strict=True))
-        months, numbers = self._month_numbers(asked.column("coverage_month"))
-        pairs, where = alike([(which, len(rows)), (months, len(numbers))])
-        return laid.kinds_of(found, self._scope)[which[pairs]], numbers[months[pairs]], where
+        return laid.kinds_of(found, self._scope)[which], numbers[months[pairs]], where
 
     def _scope(self, kind: Kind) -> Scope:
         """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""

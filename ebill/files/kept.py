@@ -8,6 +8,7 @@ Beside `OUT` stands the folder `OUT.parts` for as long as the run lasts, with
 - `rejects`         the rows without dates, where they are wanted apart
 - `log`             a line for each part that is on disk for good: how far the input was read and how far was written
 
+What is written is put on disk by another thread meanwhile, so that in the end there is little left to wait for.
 A line is written after what it speaks of is synced. What comes after the last one is cut off when the run goes on.
 The output appears whole, and not before: by linking, which overwrites nothing, after everything is synced.
 """
@@ -19,12 +20,15 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from ebill.errors import FileRefused
 
 MADE_FROM: Final = "made-from.json"
+AHEAD: Final = 1 << 24
+"""Bytes that are written before they are put on disk meanwhile: each time costs the disk a turn."""
 
 
 class Done(NamedTuple):
@@ -69,6 +73,18 @@ class Kept:
         self.data = _cut(self.folder / "data", self.done.data)
         self.rejects = _cut(self.folder / "rejects", self.done.rejects)
         self._log = (self.folder / "log").open("ab")
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead: Future[None] | None = None
+        self._written = self._size()
+
+    def hurry(self) -> None:
+        """Begin to put on disk what is written so far, where it is much and nothing is being put there."""
+        if self._ahead is not None and not self._ahead.done():
+            return
+        size = self._size()
+        if size - self._written >= AHEAD:
+            self._landed()
+            self._written, self._ahead = size, self._thread.submit(self._sync_written)
 
     def note(self, position: int, rows: int, refused: int) -> None:
         """Make what is written so far last, and then say so."""
@@ -80,6 +96,7 @@ class Kept:
 
     def finish(self, whole: Path | None = None) -> None:
         """Let the output appear, of `whole` where that is another file than `data`, and take the folder away."""
+        self._landed()
         made = [(whole or self.folder / "data", self.output)]
         if self._rejected is not None:
             made.append((self.folder / "rejects", self._rejected))
@@ -97,11 +114,31 @@ class Kept:
 
     def close(self, *, forget: bool = False) -> None:
         """Let go of the folder; `forget` what is in it."""
+        self._thread.shutdown()
         for file in (self.data, self.rejects, self._log):
             file.close()
         if forget:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+
+    def _output(self) -> list[Path]:
+        """Give the files that become the output."""
+        return [file for name in ("data", "whole") if (file := self.folder / name).exists()]
+
+    def _size(self) -> int:
+        return sum(file.stat().st_size for file in self._output())
+
+    def _sync_written(self) -> None:
+        for file in self._output():
+            _sync_file(file)
+
+    def _landed(self) -> None:
+        """Wait for what is being put on disk. Raises FileRefused where that failed: no later sync would say so."""
+        if self._ahead is not None:
+            try:
+                self._ahead.result()
+            except OSError as error:
+                raise FileRefused(str(self.folder), error.strerror or str(error)) from error
 
     def _known(self) -> dict[str, Any] | None:
         try:

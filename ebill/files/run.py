@@ -58,6 +58,7 @@ def run(
             kept.note(position, rows, refused)
             noted = rows
         giving.write(made.written, kept.data)
+        kept.hurry()
         if kept.is_resumable:
             giving.remember(made.written)
         if rejects is not None and made.rejected is not None:
