@@ -310,6 +310,27 @@ def test_text_that_is_no_utf8_is_a_bad_row_in_a_dictionary_too() -> None:
     assert found[1]["detail"] == "state is not UTF-8"
 
 
+@pytest.mark.parametrize("bounds", [(0, 4, 2, 6), (0, 2, 99, 6), (0, -2, 4, 6)])
+def test_text_that_lies_where_it_cannot_is_refused(bounds: tuple[int, ...]) -> None:
+    buffers = [None, pa.py_buffer(np.array(bounds, np.int32)), pa.py_buffer(b"A1A2A3")]
+    ids = pa.Array.from_buffers(pa.string(), 3, buffers)
+    asked = pa.record_batch({"account_id": ids, "state": ["PA"] * 3, "coverage_month": ["2026-08"] * 3})
+    with pytest.raises(TableRefused):
+        list(batch.answers(book(), [asked]))
+
+
+def test_text_is_looked_at_within_its_bounds_alone() -> None:
+    words = [b"A1", b"\xff", b"A3", "Ä".encode(), b"A5"]
+    whole = pa.array(words, pa.binary()).view(pa.string())
+    reasons = []
+    for at in range(len(words)):
+        asked = pa.record_batch({"account_id": whole, "state": ["PA"] * 5, "coverage_month": ["2026-08"] * 5}).slice(
+            at, 1
+        )
+        reasons += [row["reason"] for found in batch.answers(book(), [asked]) for row in found.to_pylist()]
+    assert reasons == [None, "malformed_row", None, None, None]
+
+
 def test_a_column_that_is_there_twice_is_refused() -> None:
     twice = pa.Table.from_arrays(
         [pa.array(["PA"]), pa.array(["NY"]), pa.array(["2026-08"])], ["state", "state", "coverage_month"]

@@ -24,8 +24,9 @@ KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
 """The columns that make accounts alike."""
 ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
 NEEDED: Final = ("state", "coverage_month")
-_WORTH: Final = 64
-"""Numbers are told apart by marks where there are no more marks than so many for each row."""
+_MARKS_MOST: Final = 1 << 22
+_MARKS_EACH: Final = 64
+"""Numbers are told apart by marks, which is faster than by sorting, where no more are needed: in all, and for a row."""
 _NOT_ASCII: Final = 128
 _INT32_MOST: Final = 1 << 31
 """How many numbers 32 bits have room for, which are gone through in half the time."""
@@ -128,7 +129,7 @@ def _sound(column: Any) -> tuple[Any, npt.NDArray[np.bool_]]:
 
 
 def _is_ascii(column: Any) -> bool:
-    """Tell whether texts are ASCII and lie where they should: all their bytes at once are faster seen than each text."""
+    """Tell whether texts are ASCII and lie where they should: all bytes at once are faster seen than each text."""
     if not arrow().types.is_string(column.type) or not len(column):
         return False
     column.validate()
@@ -214,29 +215,31 @@ def alike(columns: Sequence[tuple[Numbers, int]]) -> tuple[Numbers, Numbers]:
     """
     (key, size), *others = columns
     for codes, many in others:
-        if size * many > _WORTH * len(key):  # there are fewer keys that differ; besides, too large ones become the same
+        if not _may_be_marked(size * many, key):  # fewer of them differ; besides, too large ones might become the same
             rows, key = told_apart(key, size)
             size = len(rows)
         size *= many
-        key = key.astype(np.int32 if size < _INT32_MOST else np.int64) * many
-        key += codes
+        key = key.astype(np.int32 if size < _INT32_MOST else np.int64) * many + codes
     return told_apart(key, size)
 
 
 def told_apart(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
     """Tell numbers below `size` apart: give a row of each, and where among these the number of each row stands.
 
-    Each has a mark that says its last row, which is faster than to sort them where they lie close enough.
+    A number is marked with the last row that has it, and then with its place.
     """
-    if size > _WORTH * len(key):
-        _, rows, where = np.unique(key, return_index=True, return_inverse=True)
-        return rows, where
+    if not _may_be_marked(size, key):
+        return np.unique(key, return_index=True, return_inverse=True)[1:]
     mark = np.full(size, -1, np.int32)
     mark[key] = np.arange(len(key), dtype=np.int32)
     distinct = np.flatnonzero(mark >= 0)
     rows = mark[distinct]
     mark[distinct] = np.arange(len(distinct), dtype=np.int32)
     return rows, np.take(mark, key, mode="clip")  # which is twice as fast as with a check
+
+
+def _may_be_marked(size: int, key: Numbers) -> bool:
+    return size <= min(_MARKS_MOST, _MARKS_EACH * len(key))
 
 
 def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:

@@ -73,7 +73,9 @@ PAID: Final = ("received_date", "posts_from_date", "posts_by_date", "timeliness"
 """What is told of a payment, where there is a column `paid_at`."""
 ANSWERED: Final = (*ECHOED, *DATE_NAMES, "as_of", "standing", "warnings", *PAID, "reason", "detail")
 BATCH: Final = 1 << 16
-"""Rows that are answered together."""
+"""Rows of a stream that are answered together."""
+TABLE: Final = 1 << 20
+"""Rows of a table in memory that are: what is alike among them is found once, in some dozens of bytes for each."""
 TIMELINESS: Final[tuple[Timeliness, ...]] = ("on_time", "in_grace", "late")
 REFLECTED: Final[tuple[Reflected, ...]] = ("yes", "maybe", "no")
 WARNED: Final = tuple(
@@ -89,6 +91,7 @@ KEPT_MOST: Final = 10_000
 JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
+_RULES: Final = KIND.index("rules")
 _NO_WORD: Final = -1
 _NEVER: Final = np.iinfo(np.int32).max
 _NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
@@ -236,17 +239,16 @@ class Batches:
 
     def _scope(self, kind: Kind) -> Scope:
         """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
-        given = dict(zip(KIND, kind, strict=True))
-        own = given.pop("rules")
+        own, others = kind[_RULES], (*kind[:_RULES], *kind[_RULES + 1 :])
         rows = self._rows.get(own)
         if rows is None:
             rows = () if own is None else questions.rows(_json(own))
             self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
             self._rows[own] = rows
-        others = tuple(given.values())
         scope = self._scopes.get(others)
         if scope is None:
-            scope = questions.scope(self._read({**given, "coverage_month": str(FIRST_MONTH)}))
+            given = {**dict(zip(KIND, kind, strict=True)), "rules": None, "coverage_month": str(FIRST_MONTH)}
+            scope = questions.scope(self._read(given))
             self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
             self._scopes[others] = scope
         return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
@@ -435,7 +437,7 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
     """
     pa = arrow()
-    found = answers(book, table.to_batches(max_chunksize=BATCH), as_of=as_of, now=now)
+    found = answers(book, table.to_batches(max_chunksize=TABLE), as_of=as_of, now=now)
     return pa.Table.from_batches(found, schema(readable_schema(table.schema)))
 
 
