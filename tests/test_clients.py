@@ -26,8 +26,8 @@ from ebill.service import clients, listing
 from ebill.service.clients import Precondition
 from ebill.service.listing import Sought
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.tables import audit
+from ebill.store.users import User
 from tests import books
 from tests.sample import (
     AT,

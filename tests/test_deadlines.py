@@ -29,8 +29,8 @@ from ebill.store import payments as kept_payments
 from ebill.store.clients import Account, Client, Entry, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store
 from ebill.store.payments import Payment
-from ebill.store.people import User
 from ebill.store.tables import clients as client_rows
+from ebill.store.users import User
 from tests import books, oracle
 from tests.records import asked
 from tests.sample import (

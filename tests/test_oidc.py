@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from ebill import oidc, settings
 from ebill.errors import SettingsRefused
 from ebill.service import sessions
-from ebill.store import people
+from ebill.store import users
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web.pages import oidc as pages
@@ -69,9 +69,9 @@ def opened(provider: Provider, sqlite_url: str) -> Iterator[Visits]:
 
 def link(opened: Visits, user_id: str, subject: str | None) -> None:
     with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-        user = people.user(write.connection, user_id)
+        user = users.user(write.connection, user_id)
         assert user
-        people.change_user(write.connection, replace(user, version=user.version + 1, oidc_subject=subject))
+        users.change_user(write.connection, replace(user, version=user.version + 1, oidc_subject=subject))
         write.audit("put_user", subject=user_id)
 
 
@@ -400,12 +400,12 @@ def test_a_user_who_is_unlinked_meanwhile_is_refused(
 
 def test_no_account_and_no_right_comes_of_what_the_provider_says(opened: Visits, provider: Provider) -> None:
     with opened.store.reading() as connection:
-        before = people.all_users(connection)
+        before = users.all_users(connection)
     provider.claims = {"role": "admin", "groups": ["admin"], "name": "Another", "entitlements": ["agency_reports"]}
     assert sign_in(opened, provider).status_code == 303
     assert is_refused(sign_in(opened, provider, "somebody-new"))
     with opened.store.reading() as connection:
-        assert people.all_users(connection) == before
+        assert users.all_users(connection) == before
 
 
 # Whom we ask

@@ -35,8 +35,8 @@ from ebill.rulebook import RuleBook
 from ebill.service import payments, people
 from ebill.store import payments as kept
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.tables import audit, metadata
+from ebill.store.users import User
 from tests import books, oracle
 from tests.sample import (
     AT,

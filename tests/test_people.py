@@ -19,10 +19,12 @@ from ebill.errors import (
 from ebill.service import people
 from ebill.service.clients import Precondition
 from ebill.service.history import Sought, list_audit
-from ebill.store import people as kept
+from ebill.store import sessions as kept_sessions
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests.sample import (
     AT,
     NEW,
@@ -174,14 +176,14 @@ def test_a_disabled_user_holds_nothing_any_more_until_enabled(filled: Store) -> 
     put_user(filled, PRODUCER)
     with writing(filled) as write:
         text = people.token_for(write, "pat", "a test")["token"]
-        cookie = kept.new_session(write.connection, "pat", AT)
+        cookie = kept_sessions.new_session(write.connection, "pat", AT)
 
     def held() -> tuple[bool, bool]:
         with filled.reading() as connection:
             later = AT + timedelta(minutes=2)
             return (
-                kept.holder(connection, text, later) is not None,
-                kept.session_user(connection, cookie, later) is not None,
+                kept_tokens.holder(connection, text, later) is not None,
+                kept_sessions.session_user(connection, cookie, later) is not None,
             )
 
     assert held() == (True, True)
@@ -360,7 +362,7 @@ def test_a_token_is_shown_once_and_counts_until_it_ends(filled: Store) -> None:
 
     def holder(after: timedelta) -> str | None:
         with filled.reading() as connection:
-            found = kept.holder(connection, text, made["created_at"] + after)
+            found = kept_tokens.holder(connection, text, made["created_at"] + after)
             return found[0].user_id if found else None
 
     assert holder(timedelta(days=2) - timedelta(seconds=1)) == "paul"
@@ -399,13 +401,13 @@ def test_a_token_is_revoked_by_its_owner_or_an_administrator_once(filled: Store)
     refused(TokenNotFound, lambda: revoke(PAUL, first["token_id"]))
     with filled.reading() as connection:
         for token in (first, second):
-            assert kept.holder(connection, token["token"], AT + timedelta(minutes=1)) is None
+            assert kept_tokens.holder(connection, token["token"], AT + timedelta(minutes=1)) is None
 
 
 def test_terms_are_accepted_and_declined_and_change_nothing_else(filled: Store) -> None:
     put_user(filled, PRODUCER | {"entitlements": ["client_administration"]})
     with filled.reading() as connection:
-        as_signed_in = kept.user(connection, "pat")
+        as_signed_in = kept_users.user(connection, "pat")
     assert as_signed_in is not None
     put_user(filled, PRODUCER | {"name": "Renamed", "entitlements": []}, Precondition(1))
     for accepted, at in ((True, AT + timedelta(days=1)), (False, None)):
@@ -444,7 +446,9 @@ def test_an_audit_has_rows_of_the_clients_that_its_reader_sees_now(filled: Store
     assert {row["client_id"] for row in audited(filled, SID)} == {"S1"}
     assert {row["client_id"] for row in audited(filled, PAUL)} == {"N1"}
     with writing(filled, by_now(filled), "nora") as write:
-        kept.change_user(write.connection, User("nora", "Nora", "client_manager", "PA", 2, frozenset(), frozenset()))
+        kept_users.change_user(
+            write.connection, User("nora", "Nora", "client_manager", "PA", 2, frozenset(), frozenset())
+        )
         write.audit("move_to_another_team", subject="nora")
     # What she did to N1 is no longer hers to read; what she did to no client is.
     assert [row["action"] for row in audited(filled, NORA)] == ["move_to_another_team"]

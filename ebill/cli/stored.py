@@ -23,11 +23,12 @@ from ebill.service import imports, people, reminders, sealing
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
 from ebill.store import backup as copies
-from ebill.store import people as kept
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
-from ebill.store.people import User
 from ebill.store.tables import ENTITLEMENTS, ROLES
+from ebill.store.users import User
 
 OPERATOR = User("command", "The command on this machine", "admin", "", 0, frozenset(), frozenset())
 NOTED_TRIES = 20
@@ -173,7 +174,7 @@ def add_user(user_id: str, entitlements: tuple[str, ...], teams: tuple[str, ...]
 def disable_user(user_id: str) -> None:
     """Let a user in no more, from this instant on."""
     with changing() as write:
-        known = kept.user(write.connection, user_id)
+        known = kept_users.user(write.connection, user_id)
         if known is None:
             raise UserNotFound
         body = {"name": known.name, "role": known.role, "state": known.state, "disabled": True,
@@ -242,7 +243,7 @@ def list_users() -> None:
     from ebill.render.text import table
 
     with opened() as store, store.reading() as connection:
-        users = kept.all_users(connection)
+        users = kept_users.all_users(connection)
     rows = ([u.user_id, u.name, u.role, u.state, ", ".join(sorted(u.teams | u.entitlements)),
              "disabled" if u.disabled_at else ""] for u in users)  # fmt: skip
     click.echo(table(["user", "name", "role", "state", "teams and entitlements", ""], rows), nl=False)
@@ -283,7 +284,7 @@ def token() -> None:
 def make_token(user_id: str, name: str, days: int, client_ids: tuple[str, ...], *, read_only: bool) -> None:
     """Make a token; it is printed this once, and kept nowhere."""
     with changing() as write:
-        if kept.user(write.connection, user_id) is None:
+        if kept_users.user(write.connection, user_id) is None:
             raise UserNotFound
         made = people.token_for(write, user_id, name, days, read_only=read_only, client_ids=client_ids or None)
     click.echo(made["token"])
@@ -306,7 +307,7 @@ def list_tokens(user_id: str | None) -> None:
     from ebill.render.text import table
 
     with opened() as store, store.reading() as connection:
-        tokens = kept.tokens_of(connection, user_id)
+        tokens = kept_tokens.tokens_of(connection, user_id)
     rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "read only" if t.read_only else "",
              "all" if t.client_ids is None else ", ".join(t.client_ids), "revoked" if t.revoked_at else ""]
             for t in tokens)  # fmt: skip

@@ -29,10 +29,14 @@ from ebill.rulebook import RuleBook
 from ebill.service import forms, listing
 from ebill.service.clients import Precondition, next_version
 from ebill.service.forms import Id, Subject, load
-from ebill.store import people
+from ebill.store import grants as kept_grants
+from ebill.store import sessions as kept_sessions
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.engine import Writing
-from ebill.store.people import Token, User
 from ebill.store.tables import ENTITLEMENTS, ROLES, clients, grants
+from ebill.store.tokens import Token
+from ebill.store.users import User
 
 TOKEN_DAYS: Final = 90
 TOKEN_DAYS_MOST: Final = 365
@@ -110,7 +114,7 @@ class TermsSchema(Strict):
 
 def me(connection: Connection, user: User) -> dict[str, Any]:
     """Answer with who is asking, and what is open to them."""
-    own = people.granted(connection, user.user_id, access.within(user, grants.c.client_id))
+    own = kept_grants.granted(connection, user.user_id, access.within(user, grants.c.client_id))
     return {**user_as_data(user), "clients": own}
 
 
@@ -120,7 +124,7 @@ def put_user(
     """Make a user or change one. The role of a user never changes, and the last administrator stays one."""
     connection = write.connection
     data = _load(UserSchema, body, user_id=user_id)
-    before = people.user(connection, user_id)
+    before = kept_users.user(connection, user_id)
     version = next_version(made_to, before.version if before else None)
     if found := list(_user_faults(connection, book, before, user_id, data)):
         raise InvalidInput(found)
@@ -141,11 +145,11 @@ def put_user(
         data.get("oidc_subject", before.oidc_subject if before else None),
     )
     if before is None:
-        people.add_user(connection, new, write.at)
+        kept_users.add_user(connection, new, write.at)
     else:
-        people.change_user(connection, new)
+        kept_users.change_user(connection, new)
         if new.disabled_at or new.oidc_subject != before.oidc_subject:
-            people.end_sessions(connection, user_id, write.at)
+            kept_sessions.end_sessions(connection, user_id, write.at)
     was = user_as_data(before) if before else None
     write.audit("put_user", subject=user_id, before=was, after=user_as_data(new))
     return user_as_data(new), version
@@ -160,8 +164,8 @@ def set_password(write: Writing, user_id: str, password: str) -> None:
 
 def keep_password(write: Writing, user_id: str, password_hash: str) -> None:
     """Keep the hash of a user's new password, made before this transaction was opened, and end all sessions."""
-    people.set_password(write.connection, user_id, password_hash)
-    people.end_sessions(write.connection, user_id, write.at)
+    kept_users.set_password(write.connection, user_id, password_hash)
+    kept_sessions.end_sessions(write.connection, user_id, write.at)
     write.audit("set_password", subject=user_id)
 
 
@@ -172,8 +176,8 @@ def keep_first_password(write: Writing, user_id: str, password_hash: str) -> dat
     """
     _known(write.connection, user_id)
     until = write.at + FIRST_PASSWORD
-    people.set_password(write.connection, user_id, password_hash, until)
-    people.end_sessions(write.connection, user_id, write.at)
+    kept_users.set_password(write.connection, user_id, password_hash, until)
+    kept_sessions.end_sessions(write.connection, user_id, write.at)
     write.audit("set_first_password", subject=user_id, after={"until": until})
     return until
 
@@ -181,7 +185,7 @@ def keep_first_password(write: Writing, user_id: str, password_hash: str) -> dat
 def get_user(connection: Connection, user_id: str) -> tuple[dict[str, Any], int]:
     """Answer with a user, and its version."""
     found = _known(connection, user_id)
-    return {**user_as_data(found), "clients": people.granted(connection, user_id)}, found.version
+    return {**user_as_data(found), "clients": kept_grants.granted(connection, user_id)}, found.version
 
 
 def known(connection: Connection, user_id: str) -> User:
@@ -198,7 +202,7 @@ def list_users(
     """
     about = orjson.dumps(["users", by.user_id, asdict(sought)])
     after = listing.opened(key, about, cursor)[0] if cursor is not None else None
-    rows = people.users_page(connection, after, limit + 1, sought.q, sought.role, disabled=sought.disabled)
+    rows = kept_users.users_page(connection, after, limit + 1, sought.q, sought.role, disabled=sought.disabled)
     data = [{**user_as_data(row.user), "last_seen_at": row.last_seen_at} for row in rows[:limit]]
     more = len(rows) > limit
     return {"data": data, "next_cursor": listing.sealed(key, about, [data[-1]["user_id"]]) if more else None}
@@ -210,7 +214,7 @@ def list_grants(
     """Answer with the clients granted to a user, by id, on whose word, and the cursor of the next page."""
     about = orjson.dumps(["grants", by.user_id, user_id])
     after = listing.opened(key, about, cursor)[0] if cursor is not None else None
-    rows = people.grants_page(connection, user_id, after, limit + 1)
+    rows = kept_grants.grants_page(connection, user_id, after, limit + 1)
     more = len(rows) > limit
     return {
         "data": [row._asdict() for row in rows[:limit]],
@@ -221,9 +225,9 @@ def list_grants(
 def put_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
     """Make a client management team."""
     data = _load(TeamSchema, body, team_id=team_id)
-    if team_id in people.team_names(write.connection):
+    if team_id in kept_users.team_names(write.connection):
         raise InvalidInput([Fault("/team_id", "is taken")])
-    people.add_team(write.connection, team_id, data["name"])
+    kept_users.add_team(write.connection, team_id, data["name"])
     write.audit("put_team", subject=team_id, after=data)
     return {"team_id": team_id, **data}
 
@@ -233,14 +237,14 @@ def rename_team(write: Writing, team_id: str, body: Any) -> dict[str, Any]:
 
     Raises TeamNotFound, and InvalidInput where it has been renamed meanwhile.
     """
-    known = people.team_names(write.connection)
+    known = kept_users.team_names(write.connection)
     if team_id not in known:
         raise TeamNotFound
     data = _load(RenamedSchema, body, team_id=team_id)
     name, now = data["name"], known[team_id]
     if data["was"] != now:
         raise InvalidInput([Fault("", f'the team has been renamed meanwhile, to "{shown(now)}"')])
-    people.rename_team(write.connection, team_id, name)
+    kept_users.rename_team(write.connection, team_id, name)
     write.audit("put_team", subject=team_id, before={"name": now}, after={"name": name})
     return {"team_id": team_id, "name": name}
 
@@ -249,13 +253,13 @@ def members(connection: Connection) -> dict[str, list[dict[str, str]]]:
     """Answer with the client managers of each team that has any."""
     return {
         team_id: [{"user_id": user_id, "name": name} for user_id, name in found]
-        for team_id, found in people.members(connection).items()
+        for team_id, found in kept_users.members(connection).items()
     }
 
 
 def list_teams(connection: Connection) -> dict[str, Any]:
     """Answer with every team."""
-    return {"data": [{"team_id": key, "name": name} for key, name in people.team_names(connection).items()]}
+    return {"data": [{"team_id": key, "name": name} for key, name in kept_users.team_names(connection).items()]}
 
 
 def grant(write: Writing, by: User, user_id: str, client_id: str) -> None:
@@ -266,7 +270,7 @@ def grant(write: Writing, by: User, user_id: str, client_id: str) -> None:
     access.see(write.connection, by, client_id)
     if _known(write.connection, user_id).role != "producer":
         raise InvalidInput([Fault("/user_id", "is no producer; only producers are granted clients")])
-    if people.grant(write.connection, user_id, client_id, by.user_id, write.at):
+    if kept_grants.grant(write.connection, user_id, client_id, by.user_id, write.at):
         write.audit("grant", client_id=client_id, subject=user_id)
     else:
         write.unchanged()
@@ -295,7 +299,7 @@ def withdraw(write: Writing, by: User, user_id: str, client_id: str) -> None:
     """Take a producer's sight of a client away."""
     access.see(write.connection, by, client_id)
     _known(write.connection, user_id)
-    if people.withdraw(write.connection, user_id, client_id):
+    if kept_grants.withdraw(write.connection, user_id, client_id):
         write.audit("withdraw", client_id=client_id, subject=user_id)
     else:
         write.unchanged()
@@ -306,7 +310,7 @@ def request_access(write: Writing, user: User, body: Any) -> dict[str, Any]:
     data = _load(RequestSchema, body)
     asked = list(dict.fromkeys(data["client_ids"]))
     request_id = secrets.token_hex(8)
-    people.add_request(write.connection, request_id, user.user_id, asked, data["reason"], write.at)
+    kept_grants.add_request(write.connection, request_id, user.user_id, asked, data["reason"], write.at)
     write.audit("request_access", subject=request_id, after={"client_ids": asked}, reason=data["reason"])
     return {
         "request_id": request_id,
@@ -318,9 +322,9 @@ def request_access(write: Writing, user: User, body: Any) -> dict[str, Any]:
 def access_requests(connection: Connection, user: User) -> dict[str, Any]:
     """Answer with the user's own requests, or with those their teams decide on."""
     if user.role == "producer":
-        rows = people.requests_of(connection, user.user_id)
+        rows = kept_grants.requests_of(connection, user.user_id)
     else:
-        rows = people.requests_to(connection, None if user.role == "admin" else sorted(user.teams))
+        rows = kept_grants.requests_to(connection, None if user.role == "admin" else sorted(user.teams))
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         request = found.setdefault(
@@ -348,15 +352,17 @@ def decide(write: Writing, user: User, request_id: str, body: Any) -> dict[str, 
     """Decide on clients of a request: those named, or all that wait and are the user's to decide."""
     data = _load(DecisionSchema, body)
     teams = None if user.role == "admin" else sorted(user.teams)
-    rows = people.requests_to(write.connection, teams, request_id)
+    rows = kept_grants.requests_to(write.connection, teams, request_id)
     waiting = {row.client_id: row.user_id for row in rows if row.decision == "pending"}
     named: Sequence[str] = list(dict.fromkeys(data.get("client_ids") or waiting))
     if not named or any(client_id not in waiting for client_id in named):
         raise RequestNotFound
     for client_id in named:
-        people.decide(write.connection, request_id, client_id, data["decision"], user.user_id, write.at, data["reason"])
+        kept_grants.decide(
+            write.connection, request_id, client_id, data["decision"], user.user_id, write.at, data["reason"]
+        )
         if data["decision"] == "granted":
-            people.grant(write.connection, waiting[client_id], client_id, user.user_id, write.at)
+            kept_grants.grant(write.connection, waiting[client_id], client_id, user.user_id, write.at)
         write.audit(
             f"access_{data['decision']}", client_id=client_id, subject=waiting[client_id], reason=data["reason"]
         )
@@ -385,7 +391,7 @@ def token_for(
     expires_at = write.at + timedelta(days=days)
     if client_ids is not None:
         _refuse_unseen(write.connection, _known(write.connection, user_id), client_ids)
-    token, text = people.new_token(
+    token, text = kept_tokens.new_token(
         write.connection, user_id, name, write.at, expires_at, read_only=read_only, client_ids=client_ids
     )
     after = {
@@ -400,7 +406,7 @@ def token_for(
 
 def list_tokens(connection: Connection, user: User) -> dict[str, Any]:
     """Answer with the tokens of the user who asks; of the clients of a scope, with those that they see now."""
-    found = people.tokens_of(connection, user.user_id)
+    found = kept_tokens.tokens_of(connection, user.user_id)
     named = sorted({client_id for token in found for client_id in token.client_ids or ()})
     query = select(clients.c.client_id).where(clients.c.client_id.in_(named), access.visible(user))
     seen = set(connection.scalars(query)) if named else set()
@@ -419,8 +425,8 @@ def tokens_of(connection: Connection, user_id: str) -> dict[str, Any]:
 def revoke_token(write: Writing, user: User, token_id: str, of: str | None = None) -> None:
     """Revoke a token of the user's own, or for an administrator anybody's (or that user's), from this instant on."""
     whose = of if user.role == "admin" else user.user_id
-    owner = people.token_owner(write.connection, token_id)
-    if owner is None or whose not in (None, owner) or not people.revoke(write.connection, token_id, write.at):
+    owner = kept_tokens.token_owner(write.connection, token_id)
+    if owner is None or whose not in (None, owner) or not kept_tokens.revoke(write.connection, token_id, write.at):
         raise TokenNotFound
     write.audit("revoke_token", subject=token_id)
 
@@ -435,7 +441,7 @@ def accept_terms(write: Writing, user: User, *, accepted: bool) -> dict[str, Any
     """Accept the electronic payment terms, or decline them, which leaves reading open."""
     before = _known(write.connection, user.user_id)
     changed = replace(before, terms_accepted_at=write.at if accepted else None, version=before.version + 1)
-    people.change_user(write.connection, changed)
+    kept_users.change_user(write.connection, changed)
     write.audit("payment_terms", subject=user.user_id, after={"accepted": accepted})
     return user_as_data(changed)
 
@@ -468,20 +474,20 @@ def _user_faults(
     if data["state"] not in book.states:
         yield Fault("/state", f"is no configured state; the configured ones are {', '.join(sorted(book.states))}")
     subject = data.get("oidc_subject")
-    holder = people.by_subject(connection, subject) if subject else None
+    holder = kept_users.by_subject(connection, subject) if subject else None
     if holder and holder.user_id != user_id:
         yield Fault("/oidc_subject", f"is that of {holder.user_id}")
-    known = people.team_names(connection)
+    known = kept_users.team_names(connection)
     for index, team_id in enumerate(data["teams"]):
         if team_id not in known:
             yield Fault(f"/teams/{index}", f"is no team{did_you_mean(team_id, known)}")
     if before is None:
-        if people.is_taken(connection, user_id):
+        if kept_users.is_taken(connection, user_id):
             yield Fault("/user_id", "is taken: ids are unique whatever the case")
         return
     if before.role != data["role"]:
         yield Fault("/role", "cannot change; make another user")
-    if data["disabled"] and people.active_admins(connection) == [user_id]:
+    if data["disabled"] and kept_users.active_admins(connection) == [user_id]:
         yield Fault("/disabled", "is the last administrator, who stays")
 
 
@@ -497,7 +503,7 @@ def _refuse_unseen(connection: Connection, user: User, client_ids: Sequence[str]
 
 
 def _known(connection: Connection, user_id: str) -> User:
-    found = people.user(connection, user_id)
+    found = kept_users.user(connection, user_id)
     if found is None:
         raise UserNotFound
     return found

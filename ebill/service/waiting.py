@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from ebill import access
 from ebill.errors import Fault, InvalidInput, RequestNotFound
 from ebill.service import people
-from ebill.store import people as kept
+from ebill.store import grants as kept
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 NOT_WAITING: Final = "one of these was decided meanwhile, or is no longer yours to decide; nothing was done"
 
