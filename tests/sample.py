@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.service import books as rule_books
-from ebill.service import clients, people
+from ebill.service import clients, grants
 from ebill.service.clients import Precondition, Window
 from ebill.store import users as kept_users
 from ebill.store.audit import By
@@ -137,7 +137,7 @@ def add(
 def grant(store: Store, client_id: str, user: User = PAUL) -> None:
     """Let a producer see a client."""
     with writing(store) as write:
-        people.grant(write, ROOT, user.user_id, client_id)
+        grants.grant(write, ROOT, user.user_id, client_id)
 
 
 def schedules(

@@ -22,7 +22,7 @@ from ebill import demo, passwords
 from ebill.errors import StoreUnavailable, TooManyTries
 from ebill.service import clients as served
 from ebill.service import morning, sealing
-from ebill.service import people as service
+from ebill.service import users as users_service
 from ebill.service.clients import Window
 from ebill.store import clients, grants, sessions, users
 from ebill.store.audit import By
@@ -137,7 +137,7 @@ def test_no_transaction_is_open_while_a_password_is_hashed(opened: Visits, monke
 def test_a_password_changed_meanwhile_opens_nothing(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     def matches(*_: Any) -> bool:
         with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-            service.keep_password(write, "pat-producer", "$another")
+            users_service.keep_password(write, "pat-producer", "$another")
         return True
 
     monkeypatch.setattr(passwords, "matches", matches)
@@ -232,7 +232,7 @@ def test_disabling_a_user_and_a_new_password_end_sessions(opened: Visits) -> Non
         assert user
         disabled = replace(user, version=user.version + 1, disabled_at=write.at)
         users.change_user(write.connection, disabled)
-        service.keep_password(write, "pat-producer", "$another")
+        users_service.keep_password(write, "pat-producer", "$another")
     assert [opened.look(actor, "/me").status_code for actor in ("manager", "producer", "admin")] == [303, 303, 200]
 
 

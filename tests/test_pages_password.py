@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 from ebill import passwords
 from ebill.cli import main
-from ebill.service import people as service
 from ebill.service import sessions
+from ebill.service import users as users_service
 from ebill.store import feeds, tokens, users
 from ebill.store import sessions as kept_sessions
 from ebill.store.audit import By
@@ -338,7 +338,7 @@ def test_it_waits_a_week(opened: Visits) -> None:
     with opened.store.reading() as connection:
         kept = users.first_password_until(connection, "pat-producer")
     assert kept
-    assert timedelta(days=7) == service.FIRST_PASSWORD
+    assert timedelta(days=7) == users_service.FIRST_PASSWORD
 
 
 def test_a_disabled_user_s_opens_nothing_and_says_the_same_as_a_wrong_one(opened: Visits) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.errors import Fault, InvalidInput, RequestNotFound
-from ebill.service import people
+from ebill.service import grants
 from ebill.store import grants as kept
 from ebill.store.engine import Writing
 from ebill.store.users import User
@@ -63,6 +63,6 @@ def decide(
         said = {"decision": decision, "reason": reason}
         body = {"client_ids": list(client_ids), **{name: value for name, value in said.items() if value is not None}}
         try:
-            people.decide(write, user, request_id, body)
+            grants.decide(write, user, request_id, body)
         except RequestNotFound:
             raise InvalidInput([Fault("/clients", NOT_WAITING)]) from None

@@ -17,8 +17,9 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ebill.service import clients as service
+from ebill.service import grants as grants_service
 from ebill.service import payments as payment_service
-from ebill.service import people as people_service
+from ebill.service import users as users_service
 from ebill.store import audit, clients, grants, payments, users
 from ebill.store.audit import Last
 from ebill.store.engine import Store
@@ -115,7 +116,7 @@ def stored(connection: Connection) -> State:
             state.setdefault(key, []).append(service.entry_as_data(entry))
     for user_id in USERS:
         if user := users.user(connection, user_id):
-            state[f"user {user_id}"] = people_service.user_as_data(user)
+            state[f"user {user_id}"] = users_service.user_as_data(user)
     names = users.team_names(connection)
     state |= {f"team {team_id}": {"name": names[team_id]} for team_id in TEAMS if team_id in names}
     for row in connection.execute(select(grants_table)):
@@ -233,7 +234,7 @@ def silent() -> Iterator[None]:
         grants.grant(write.connection, user_id, client_id, by.user_id, write.at)
         write.audit("nothing")
 
-    with patch.object(people_service, "grant", grant):
+    with patch.object(grants_service, "grant", grant):
         yield
 
 

@@ -8,7 +8,7 @@ from ebill import passwords
 from ebill.deadlines import KINDS
 from ebill.errors import Fault, InvalidInput, ProofNeeded, Refusal, WrongPassword
 from ebill.grammar import Choice, Strict
-from ebill.service import calculator, feeds, people, sessions
+from ebill.service import calculator, feeds, sessions, tokens, users
 from ebill.web.feeds import addresses
 from ebill.web.pages.fields import parted, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
@@ -34,7 +34,7 @@ def payment_terms(sent: Send) -> Moved:
     """Accept the electronic payment terms, or decline them."""
     refuse_unknown(sent.form, ("accepted",))
     accepted = {"yes": True, "no": False}.get(sent.form.get("accepted", ""))
-    people.accept_terms(sent.write, sent.user, accepted=people.terms({"accepted": accepted}))
+    users.accept_terms(sent.write, sent.user, accepted=users.terms({"accepted": accepted}))
     return Moved(f"{AT}#terms")
 
 
@@ -45,14 +45,14 @@ def make_own_token(sent: Send) -> Shown:
     for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
         if name in body:
             body[name] = read(body[name])
-    made = people.make_token(sent.write, sent.user, body)
+    made = tokens.make_token(sent.write, sent.user, body)
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
 
 def revoke_own_token(sent: Send) -> Moved:
     """Revoke a token, from this instant on."""
     refuse_unknown(sent.form, ())
-    people.revoke_token(sent.write, sent.user, sent.path["token_id"])
+    tokens.revoke_token(sent.write, sent.user, sent.path["token_id"])
     return Moved(f"{AT}#tokens")
 
 
@@ -146,15 +146,15 @@ def change_own_password(sent: Send) -> Moved:
 def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
     """Give the page; a refusal is shown where the form that it is about stands."""
     connection, user, now = look.connection, look.user, look.now
-    tokens = people.list_tokens(connection, user)["data"]
+    own_tokens = tokens.list_tokens(connection, user)["data"]
     own_feeds = feeds.list_feeds(connection, user)["data"]
     values = {
-        "me": people.me(connection, user),
+        "me": users.me(connection, user),
         "has_password": sessions.password_kept(connection, user.user_id) is not None,
         "is_proved": sessions.is_proved(connection, look.cookie, now),
         "changed": look.query.get("changed"),
         "sessions": sessions.list_sessions(connection, user, now, look.cookie),
-        "tokens": [each for each in tokens if _counts(each, now)],
+        "tokens": [each for each in own_tokens if _counts(each, now)],
         "feeds": [each for each in own_feeds if _counts(each, now)],
         "states": calculator.states(look.book)["states"],
         "about": about,
