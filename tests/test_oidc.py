@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from ebill import oidc, settings
 from ebill.errors import SettingsRefused
-from ebill.service import sessions
+from ebill.service import sealing, sessions
 from ebill.store import users
 from ebill.store.audit import By
 from ebill.store.engine import Store
@@ -262,6 +262,19 @@ def test_a_try_is_good_for_ten_minutes(opened: Visits, provider: Provider, monke
     provider.claims = {"exp": timedelta(hours=1)}
     monkeypatch.setattr(pages, "datetime", later(pages.LASTS + timedelta(seconds=1)))
     assert is_refused(come_back(opened, back, cookie))
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_try_outlives_a_rotation_of_the_key_unless_it_is_at_once(
+    opened: Visits, provider: Provider, *, at_once: bool
+) -> None:
+    address, cookie = begin(opened)
+    back = provider.authorize(address)
+    with opened.store.writing(By("command", datetime.now(UTC))) as write:
+        sealing.rotate(write, at_once=at_once)
+    started = Visits(opened.store, opened.world, opened.sessions)
+    answer = come_back(started, back, cookie)
+    assert is_refused(answer) if at_once else answer.status_code == 303
 
 
 def test_the_cookie_of_a_try_is_for_this_host_alone_and_for_no_script(opened: Visits) -> None:

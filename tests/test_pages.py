@@ -489,6 +489,22 @@ def test_a_slip_in_a_form_is_shown_where_it_is(opened: Visits) -> None:
         assert (answer.status_code, said in text_of(answer)) == (422, True)
 
 
+def test_a_form_that_was_refused_says_what_was_typed(opened: Visits) -> None:
+    typed = {"name": '"><b>', "days": "999", "read_only": "yes", "client_ids": f"{ACME}, {UNKNOWN}", "password": "w0rd"}
+    page = text_of(opened.send("producer", "/me/tokens", typed))
+    assert 'name="name" required maxlength="500" placeholder="Nightly export" value="&#34;&gt;&lt;b&gt;"' in page
+    assert 'name="days" inputmode="numeric" value="999"' in page
+    assert 'name="read_only" value="yes" checked' in page
+    assert f'value="{ACME}, {UNKNOWN}"' in page
+    assert "w0rd" not in page
+    page = text_of(
+        opened.send("producer", "/me/feeds", {"name": "a" * 501, "state": "DE", "kind_due": "yes", "names": "yes"})
+    )
+    assert f'value="{"a" * 501}"' in page
+    assert '<option value="DE" selected>' in page
+    assert re.findall(r'name="(\w+)" value="yes" checked', page) == ["kind_due", "names"]
+
+
 def test_sessions_are_listed_and_ended(opened: Visits) -> None:
     other = cookie_of(sign_in(opened))
     page = text_of(opened.look("producer", "/me"))

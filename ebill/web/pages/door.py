@@ -108,6 +108,11 @@ SENTENCES: Final[Mapping[str, str]] = {
     "too_busy": "Too many are signing in at this very moment. Please try again in a few seconds.",
 }
 """What people are told where the API's sentence is for programs."""
+NOT_HERE: Final[Mapping[str, str]] = {
+    "client_manager": "No client of this id is in the hands of your team.",
+    "admin": "There is no client of this id.",
+}
+"""What those are told of a client who ask no team for access, by role."""
 View = Callable[..., Response]
 T = TypeVar("T")
 
@@ -388,6 +393,9 @@ def refused(refusal: Refusal) -> Response:
     request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
+    user = g.get("user")
+    if isinstance(refusal, ClientNotFound) and user is not None:
+        sentence = NOT_HERE.get(user.role, sentence)
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
     if status == 503:
         answer.headers["Retry-After"] = "1"

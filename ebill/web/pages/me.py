@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ebill import passwords
@@ -17,6 +19,9 @@ from ebill.web.reading import refuse_unknown
 AT: Final = "/me"
 PASSWORD: Final = "password"  # noqa: S105  # the name of a field
 """The field of one's password, in the forms that ask for it where one signed in more than 15 minutes ago."""
+_PASSWORDS: Final = frozenset({PASSWORD, "old_password", "new_password"})
+"""Never shown again."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class MePageSchema(Strict):
@@ -143,8 +148,8 @@ def change_own_password(sent: Send) -> Moved:
     return Moved(f"{AT}?changed=password#password", sessions.change_password(sent.write, sent.user, kept, own))
 
 
-def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
-    """Give the page; a refusal is shown where the form that it is about stands."""
+def _me(look: Look, about: str = "", typed: Mapping[str, str] = _NOTHING, refusal: Refusal | None = None) -> Shown:
+    """Give the page; a refusal is shown where the form that it is about stands, which says what was typed."""
     connection, user, now = look.connection, look.user, look.now
     own_tokens = tokens.list_tokens(connection, user)["data"]
     own_feeds = feeds.list_feeds(connection, user)["data"]
@@ -158,6 +163,7 @@ def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
         "feeds": [each for each in own_feeds if _counts(each, now)],
         "states": calculator.states(look.book)["states"],
         "about": about,
+        "typed": {name: value for name, value in typed.items() if name not in _PASSWORDS},
         "refusal": refusal,
     }
     return Shown("me.html", values)
@@ -173,7 +179,7 @@ def _counts(held: dict[str, Any], now: Any) -> bool:
 
 
 def _again(about: str) -> Again:
-    return lambda look, _, refusal: _me(look, about, refusal)
+    return lambda look, typed, refusal: _me(look, about, typed, refusal)
 
 
 PAGES: Final = (
