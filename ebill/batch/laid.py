@@ -57,10 +57,11 @@ class Entries(NamedTuple):
     `days` has a row for each of `DATE_NAMES`; `warned` is as `standing.warned` gives it, `today` the day by which an
     invoice stands where nobody says another, and `standing` where it then does, below 0 for nowhere; `month` the number
     of the coverage month; `usable` says that the entry has an invoice, of which every date is known. Where it is not,
-    the others mean nothing. Later entries of the same `laid` begin with these.
+    the others mean nothing. `kinds` is what each kind was told by, the very list of those who laid them out: later entries
+    with the same one begin with these.
     """
 
-    laid: Laid
+    kinds: list[Hashable]
 
     days: npt.NDArray[np.int32]
     warned: npt.NDArray[np.uint8]
@@ -73,7 +74,7 @@ class Entries(NamedTuple):
     def cut(self, rows: slice) -> Entries:
         """Give some of them."""
         return Entries(
-            self.laid,
+            self.kinds,
             self.days[:, rows],
             self.warned[rows],
             self.today[rows],
@@ -106,7 +107,7 @@ class Laid:
         self.ways: list[tuple[Way, ...]] = [()]
         """How accounts pay; the first one is for those that have no dates."""
         self._book = book
-        self._entries = _room(self, 1 << 9)
+        self._entries = _room(self.kinds, 1 << 9)
         self._as_of = NONE if as_of is None else int(as_days(as_of).astype(np.int64))
         self._now = now
         self._makers: list[Callable[[Any], Scope]] = []
@@ -249,11 +250,11 @@ def _ways(timeline: Timeline) -> tuple[Way, ...]:
     return tuple(found)
 
 
-def _room(laid: Laid, pages: int) -> Entries:
+def _room(kinds: list[Hashable], pages: int) -> Entries:
     """Give room for the entries of so many years."""
     count = pages * YEAR
     return Entries(
-        laid,
+        kinds,
         days=np.full((len(DATE_NAMES), count), NONE, np.int32),
         warned=np.zeros(count, np.uint8),
         today=np.full(count, NONE, np.int32),
@@ -267,7 +268,7 @@ def _room(laid: Laid, pages: int) -> Entries:
 def _grown(entries: Entries) -> Entries:
     """Give the same entries with room for as many more."""
     count = len(entries.usable)
-    grown = _room(entries.laid, 2 * count // YEAR)
+    grown = _room(entries.kinds, 2 * count // YEAR)
     whole = grown.cut(slice(count))
     for name in Entries._fields[1:]:
         getattr(whole, name)[...] = getattr(entries, name)

@@ -168,6 +168,55 @@ class Answered(NamedTuple):
         }
 
 
+class _Told:
+    """Reads what tells of accounts, and remembers the parts that are alike.
+
+    It is apart from who asks, so that nobody holds himself: what a batch has laid out goes with the batch, and waits for
+    no collector of garbage.
+    """
+
+    def __init__(self, book: RuleBook) -> None:
+        self.book = book
+        self._rows: dict[str | None, tuple[Row, ...]] = {}
+        self._scopes: dict[Kind, Scope] = {}
+
+    def scope(self, kind: Kind) -> Scope:
+        """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
+        own, others = kind[_RULES], (*kind[:_RULES], *kind[_RULES + 1 :])
+        rows = self._rows.get(own)
+        if rows is None:
+            rows = () if own is None else questions.rows(_json(own))
+            self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
+            self._rows[own] = rows
+        scope = self._scopes.get(others)
+        if scope is None:
+            given = {**dict(zip(KIND, kind, strict=True)), "rules": None, "coverage_month": str(FIRST_MONTH)}
+            scope = questions.scope(self.read(given))
+            self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
+            self._scopes[others] = scope
+        return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
+
+    def read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
+        """Read a row as the calculator reads what it is asked, every fault at once."""
+        body: dict[str, Any] = {}
+        found = list(strange)
+        for name, value in row.items():
+            if value is None:
+                continue
+            try:
+                body[name] = _json(value) if name in JSON and isinstance(value, str) else value
+            except MalformedJson as refusal:
+                found.append(Fault(pointer(name), str(refusal)))
+        question = None
+        try:
+            question = questions.calculation(body, self.book)
+        except InvalidInput as refusal:
+            found += refusal.faults
+        if found or question is None:
+            raise InvalidInput(found)
+        return question
+
+
 class Batches:
     """Answers batch after batch, and remembers what is alike; several threads may ask at once.
 
@@ -183,8 +232,7 @@ class Batches:
         self._fresh = partial(Laid, book, as_of, now)
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
-        self._rows: dict[str | None, tuple[Row, ...]] = {}
-        self._scopes: dict[Kind, Scope] = {}
+        self._told = _Told(book)
         self._reasons: dict[Any, Reason] = {}
 
     def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
@@ -235,43 +283,7 @@ class Batches:
         told = {name: [texts[code] for code in codes[rows].tolist()] for name, codes, texts in of_pair}
         nothing = [None] * len(rows)
         found: list[Kind] = list(zip(*(told.get(name, nothing) for name in KIND), strict=True))
-        return laid.kinds_of(found, self._scope)[which], numbers[months[pairs]], where
-
-    def _scope(self, kind: Kind) -> Scope:
-        """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
-        own, others = kind[_RULES], (*kind[:_RULES], *kind[_RULES + 1 :])
-        rows = self._rows.get(own)
-        if rows is None:
-            rows = () if own is None else questions.rows(_json(own))
-            self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
-            self._rows[own] = rows
-        scope = self._scopes.get(others)
-        if scope is None:
-            given = {**dict(zip(KIND, kind, strict=True)), "rules": None, "coverage_month": str(FIRST_MONTH)}
-            scope = questions.scope(self._read(given))
-            self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
-            self._scopes[others] = scope
-        return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
-
-    def _read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
-        """Read a row as the calculator reads what it is asked, every fault at once."""
-        body: dict[str, Any] = {}
-        found = list(strange)
-        for name, value in row.items():
-            if value is None:
-                continue
-            try:
-                body[name] = _json(value) if name in JSON and isinstance(value, str) else value
-            except MalformedJson as refusal:
-                found.append(Fault(pointer(name), str(refusal)))
-        question = None
-        try:
-            question = questions.calculation(body, self.book)
-        except InvalidInput as refusal:
-            found += refusal.faults
-        if found or question is None:
-            raise InvalidInput(found)
-        return question
+        return laid.kinds_of(found, self._told.scope)[which], numbers[months[pairs]], where
 
     def _month_numbers(self, column: Any) -> tuple[Numbers, Numbers]:
         """Give a column of coverage months coded, and the number of each: below 0 where none such is supported."""
@@ -329,7 +341,7 @@ class Batches:
     def _judged(self, row: Mapping[str, Any]) -> Reason:
         """Judge a row as the calculator does, in its order."""
         known = {name: value for name, value in row.items() if name in ASKED and name not in IDS}
-        question = self._read(known, _strange(row))
+        question = self._told.read(known, _strange(row))
         life = questions.life(self.book, question)
         rows = life.rows(question.first, 1)
         if not life.schedule.billed[rows.start]:

@@ -109,15 +109,15 @@ class Lines:
         import pyarrow as pa
 
         with self._lock:
-            laid, texts = self._kept.get(of_rows, (None, ()))
-            known = 0 if laid is not entries.laid or not texts else len(texts[0])
+            kinds, texts = self._kept.get(of_rows, (None, ()))
+            known = 0 if kinds is not entries.kinds or not texts else len(texts[0])
             if known < len(entries.usable):
                 new = self._written(entries, known, of_rows=of_rows)
                 if known:
                     new = [None if more is None else pa.concat_arrays([text, more])
                            for text, more in zip(texts, new, strict=True)]  # fmt: skip
                 texts = new
-                self._kept[of_rows] = entries.laid, texts
+                self._kept[of_rows] = entries.kinds, texts
         return texts[0], texts[1]
 
     def _written(self, entries: Entries, begin: int, *, of_rows: bool) -> Sequence[Any]:
@@ -127,7 +127,7 @@ class Lines:
 
         entries = entries.cut(slice(begin, None))
         echoed = [name for name in self.echoed if name in ("state", "product")]
-        of_kind = pa.array([self._of_kind(echoed, kind) for kind in entries.laid.kinds] or [""], pa.string())
+        of_kind = pa.array([self._of_kind(echoed, kind) for kind in entries.kinds] or [""], pa.string())
         months = pa.array([self._quoted(month_text(number)) for number in range(SUPPORTED)])
         pieces = [of_kind.take(pa.array(entries.kind)), self._before("coverage_month")]
         pieces += [months.take(pa.array(entries.month))]
