@@ -38,10 +38,11 @@ from ebill.errors import (
     TermsNotAccepted,
     Unauthenticated,
 )
-from ebill.store import people
+from ebill.store import sessions
+from ebill.store import tokens as kept
 from ebill.store.glance import Glance
-from ebill.store.people import User
 from ebill.store.tables import ROLES, audit, clients, grants, memberships, token_clients, tokens, users
+from ebill.store.users import User
 
 Action = Literal[
     "public",
@@ -165,17 +166,17 @@ def enter(
     for each state of the store.
     """
     if isinstance(connection, Glance) and connection.remembers:
-        found = people.known(connection, token, at)
+        found = kept.known(connection, token, at)
         if found is None:
             raise Unauthenticated
         user, token_id = found.user, found.token_id
         allow(user, action, reads=reads)
         state = _seen_state(connection, user, client_id) if client_id is not None else b""
     else:
-        row = people.held(connection, token, at, _ENTER, client_id=client_id or "")
+        row = kept.held(connection, token, at, _ENTER, client_id=client_id or "")
         if row is None:
             raise Unauthenticated
-        user, token_id, state = people.as_holder(row), row.token_id, row.client_state
+        user, token_id, state = kept.as_holder(row), row.token_id, row.client_state
         allow(user, action, reads=reads)
     may_be_new = client_id is None or (makes and not (user.scope and user.scope.some_clients))
     if state is None and not may_be_new:
@@ -196,7 +197,7 @@ def enter_session(connection: Connection, cookie: str, at: datetime, action: Act
 
     The queries are the same whether a client is missing or not theirs. To be called in the transaction of the data.
     """
-    user = people.session_user(connection, cookie, at)
+    user = sessions.session_user(connection, cookie, at)
     if user is None:
         raise Unauthenticated
     allow(user, action)
@@ -267,7 +268,7 @@ def _enter() -> Select[Any]:
     may_see = or_(*(and_(users.c.role == role, _visible(role, users.c.user_id)) for role in ROLES))
     in_scope = or_(tokens.c.some_clients == 0, _named(tokens.c.token_id))
     state = _stated(and_(may_see, in_scope)).correlate(users, tokens)
-    return people.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
+    return kept.HOLDER.add_columns(state.scalar_subquery().label("client_state"))
 
 
 @cache

@@ -21,13 +21,14 @@ from dateutil.relativedelta import relativedelta
 
 from ebill import passwords
 from ebill.rulebook import RuleBook
-from ebill.service import imports, payments, people
+from ebill.service import grants, imports, payments, tokens, users
 from ebill.service.clients import Precondition
 from ebill.service.rows import COLUMNS
-from ebill.store import people as kept
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 STATES: Final = ("PA", "PA", "PA", "NY", "NY", "WV", "DE")
 TEAMS: Final = {"east": "Client management, East", "west": "Client management, West"}
@@ -130,7 +131,7 @@ def fill(store: Store, book: RuleBook, count: int, at: datetime) -> Filled:
         imports.import_clients(write, book, admin, _file(made), dry_run=False)
         names = [row["client_id"] for row in made if row["record"] == "client" and row["state"] == "PA"]
         for client_id in names[:GRANTED]:
-            people.grant(write, admin, PRODUCER, client_id)
+            grants.grant(write, admin, PRODUCER, client_id)
         _pay(write, book, admin, [row for row in made if row["client_id"] in set(names[:GRANTED])])
     return Filled(count, sum(row["record"] == "bill_account" for row in made))
 
@@ -138,13 +139,13 @@ def fill(store: Store, book: RuleBook, count: int, at: datetime) -> Filled:
 def is_here(store: Store) -> bool:
     """Tell whether a store has the sample people."""
     with store.reading() as connection:
-        return kept.user(connection, PRODUCER) is not None
+        return kept_users.user(connection, PRODUCER) is not None
 
 
 def is_untouched(store: Store) -> bool:
     """Tell whether nobody was ever entered into a store."""
     with store.reading() as connection:
-        return not kept.all_users(connection)
+        return not kept_users.all_users(connection)
 
 
 def fresh_tokens(store: Store, at: datetime) -> dict[str, str]:
@@ -152,11 +153,11 @@ def fresh_tokens(store: Store, at: datetime) -> dict[str, str]:
     made: dict[str, str] = {}
     with store.writing(By("demo", at)) as write:
         for user_id in PEOPLE:
-            for token in kept.tokens_of(write.connection, user_id):
+            for token in kept_tokens.tokens_of(write.connection, user_id):
                 if token.name == CALLED and token.revoked_at is None:
-                    kept.revoke(write.connection, token.token_id, write.at)
+                    kept_tokens.revoke(write.connection, token.token_id, write.at)
                     write.audit("revoke_token", subject=token.token_id)
-            made[user_id] = people.token_for(write, user_id, CALLED, TOKEN_LIFE.days)["token"]
+            made[user_id] = tokens.token_for(write, user_id, CALLED, TOKEN_LIFE.days)["token"]
     return made
 
 
@@ -166,16 +167,16 @@ def fresh_passwords(store: Store, at: datetime) -> dict[str, str]:
     hashes = {user_id: passwords.hashed(password) for user_id, password in made.items()}
     with store.writing(By("demo", at)) as write:
         for user_id, password_hash in hashes.items():
-            people.keep_password(write, user_id, password_hash)
+            users.keep_password(write, user_id, password_hash)
     return made
 
 
 def _people(write: Writing, book: RuleBook) -> User:
     for team_id, name in TEAMS.items():
-        people.put_team(write, team_id, {"name": name})
+        users.put_team(write, team_id, {"name": name})
     for user_id, body in PEOPLE.items():
-        people.put_user(write, book, user_id, body, Precondition(new=True))
-    admin = kept.user(write.connection, ADMIN)
+        users.put_user(write, book, user_id, body, Precondition(new=True))
+    admin = kept_users.user(write.connection, ADMIN)
     if admin is None:
         raise RuntimeError("the administrator who was just made is not there")
     return admin

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, event, select
 
-from ebill.store import clients, people
+from ebill.store import clients, users
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store, Writing
-from ebill.store.people import User
 from ebill.store.tables import clients as client_rows
+from ebill.store.users import User
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 BY = By("ada-admin", AT)
@@ -60,8 +60,8 @@ def changing(store: Store, at: datetime = AT) -> Iterator[Connection]:
 def furnish(store: Store) -> None:
     """Put two teams into a store, with a client each, and Acme's bill account."""
     with changing(store) as connection:
-        people.add_team(connection, "north", "North")
-        people.add_team(connection, "south", "South")
+        users.add_team(connection, "north", "North")
+        users.add_team(connection, "south", "South")
         clients.put_client(connection, client(), "ada-admin", AT)
         clients.put_client(connection, client(ZENITH, team_id="south", name="Zenith"), "ada-admin", AT)
         clients.put_account(connection, account(), "ada-admin", AT)

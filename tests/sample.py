@@ -19,13 +19,13 @@ from sqlalchemy import func, select
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.service import books as rule_books
-from ebill.service import clients, people
+from ebill.service import clients, grants
 from ebill.service.clients import Precondition, Window
-from ebill.store import people as kept_people
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
-from ebill.store.people import User
 from ebill.store.tables import metadata
+from ebill.store.users import User
 from tests import books, oracle
 from tests.strategies import Case, Written
 
@@ -87,9 +87,9 @@ def populate(store: Store) -> None:
     """Make the teams and the people."""
     with writing(store, datetime(2020, 1, 1, tzinfo=UTC)) as write:
         for team_id, name in TEAMS.items():
-            kept_people.add_team(write.connection, team_id, name)
+            kept_users.add_team(write.connection, team_id, name)
         for user in EVERYBODY:
-            kept_people.add_user(write.connection, user, write.at)
+            kept_users.add_user(write.connection, user, write.at)
         write.audit("populate")
 
 
@@ -137,7 +137,7 @@ def add(
 def grant(store: Store, client_id: str, user: User = PAUL) -> None:
     """Let a producer see a client."""
     with writing(store) as write:
-        people.grant(write, ROOT, user.user_id, client_id)
+        grants.grant(write, ROOT, user.user_id, client_id)
 
 
 def schedules(

@@ -11,7 +11,7 @@ from dateutil.relativedelta import relativedelta
 from playwright.sync_api import sync_playwright
 
 from ebill import demo
-from ebill.store import people
+from ebill.store import sessions
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from tests.browsing import CHROMIUM, serving
@@ -43,7 +43,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "ebill.db"
-        sessions = _fill(f"sqlite:///{file}")
+        cookies = _fill(f"sqlite:///{file}")
         with serving(file) as url, sync_playwright() as playwright:
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
@@ -51,7 +51,7 @@ def main() -> None:
                 context = browser.new_context(
                     viewport={"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)}, color_scheme="light"
                 )
-                context.add_cookies([{"name": "sid", "value": sessions[user_id], "url": url}])
+                context.add_cookies([{"name": "sid", "value": cookies[user_id], "url": url}])
                 page = context.new_page()
                 page.goto(url + path)
                 page.screenshot(path=FOLDER / f"{name}.png")
@@ -65,10 +65,10 @@ def _fill(url: str) -> dict[str, str]:
     store.upgrade()
     demo.fill(store, book_file().book, 200, now)
     with store.writing(By("setup", now)) as write:
-        sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
+        cookies = {user: sessions.new_session(write.connection, user, now) for user in demo.PEOPLE}
         write.audit("setup")
     store.close()
-    return sessions
+    return cookies
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from ebill import access
 from ebill.access import MAY, NEEDS, Action
 from ebill.errors import ClientNotFound, MissingEntitlement, OutsideScope, Refusal
-from ebill.store import clients, people
+from ebill.store import clients, grants, tokens, users
 from ebill.store.engine import Store
 from ebill.store.glance import Glance
-from ebill.store.people import User
 from ebill.store.tables import ENTITLEMENTS, ROLES
 from ebill.store.tables import clients as client_rows
+from ebill.store.users import User
 from tests.records import ACME, AT, BY, ZENITH, asked, changing, client, furnish, user
 
 ALL = frozenset(ENTITLEMENTS)
@@ -99,7 +99,7 @@ def test_a_producer_records_payments_once_the_terms_are_accepted_and_reads_witho
 
 
 def test_nobody_is_sent_to_accept_terms_by_a_token_that_may_not_do_it_anyway() -> None:
-    reader = user(entitlements=ALL, scope=people.Scope("x", read_only=True, some_clients=False))
+    reader = user(entitlements=ALL, scope=users.Scope("x", read_only=True, some_clients=False))
     with pytest.raises(OutsideScope):
         access.allow(reader, "record_payments", reads=False)
 
@@ -181,10 +181,10 @@ def inhabited(store: Store) -> Store:
     with changing(store) as connection:
         clients.put_client(connection, client(OTHER), "ada-admin", AT)
         for who in (PAT, GUS, UNA, NORA, NINA, BOTH, ADA):
-            people.add_user(connection, who, AT)
-        people.grant(connection, PAT.user_id, ACME, "nora-north", AT)
-        people.grant(connection, UNA.user_id, ACME, "nora-north", AT)
-        people.grant(connection, NORA.user_id, ZENITH, "nora-north", AT)  # of no effect: a manager has their team
+            users.add_user(connection, who, AT)
+        grants.grant(connection, PAT.user_id, ACME, "nora-north", AT)
+        grants.grant(connection, UNA.user_id, ACME, "nora-north", AT)
+        grants.grant(connection, NORA.user_id, ZENITH, "nora-north", AT)  # of no effect: a manager has their team
     return store
 
 
@@ -242,10 +242,10 @@ def test_a_client_that_is_not_there_and_one_not_to_be_seen_are_refused_alike(inh
 def test_a_grant_counts_from_the_next_question_on_and_so_does_its_withdrawal(inhabited: Store) -> None:
     assert not sees(inhabited, GUS, ZENITH)
     with changing(inhabited) as connection:
-        people.grant(connection, GUS.user_id, ZENITH, "sam", AT)
+        grants.grant(connection, GUS.user_id, ZENITH, "sam", AT)
     assert sees(inhabited, GUS, ZENITH)
     with changing(inhabited) as connection:
-        people.withdraw(connection, GUS.user_id, ZENITH)
+        grants.withdraw(connection, GUS.user_id, ZENITH)
     assert not sees(inhabited, GUS, ZENITH)
 
 
@@ -264,7 +264,7 @@ def texts(inhabited: Store) -> dict[str, str]:
     """A token of every user."""
     with changing(inhabited) as connection:
         return {
-            who.user_id: people.new_token(connection, who.user_id, "laptop", AT, AT + DAY)[1]
+            who.user_id: tokens.new_token(connection, who.user_id, "laptop", AT, AT + DAY)[1]
             for who in (PAT, GUS, UNA, NORA, NINA, BOTH, ADA)
         }
 
@@ -315,7 +315,7 @@ def test_a_token_that_counts_no_more_lets_nobody_in(inhabited: Store, texts: dic
     text = texts[PAT.user_id]
     assert entered(inhabited, text, "own", ACME, AT + DAY)[0] == "unauthenticated"
     with changing(inhabited) as connection:
-        people.change_user(connection, replace(PAT, version=2, disabled_at=AT))
+        users.change_user(connection, replace(PAT, version=2, disabled_at=AT))
     assert entered(inhabited, text, "own", ACME)[0] == "unauthenticated"
 
 
@@ -370,10 +370,10 @@ def scoped(
 ) -> tuple[User, str]:
     """Give somebody a token of limited scope; them as they come in by it, and its text."""
     with changing(store) as connection:
-        _, text = people.new_token(
+        _, text = tokens.new_token(
             connection, who.user_id, "narrow", AT, AT + DAY, read_only=read_only, client_ids=client_ids
         )
-        found = people.holder(connection, text, AT)
+        found = tokens.holder(connection, text, AT)
     assert found is not None
     return found[0], text
 

@@ -14,7 +14,7 @@ from ebill.paid import today
 from ebill.reading import read
 from ebill.rulebook import Scope
 from ebill.service.invoices import today_ends
-from ebill.store import clients, glance, payments, people
+from ebill.store import clients, glance, grants, payments, tokens, users
 from ebill.store.audit import By
 from ebill.store.clients import Account, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store, Writing
@@ -175,19 +175,19 @@ def fix_date(write: Writing) -> None:
 
 
 def withdraw(write: Writing) -> None:
-    assert people.withdraw(write.connection, "pat-producer", ACME)
+    assert grants.withdraw(write.connection, "pat-producer", ACME)
     write.audit("withdraw_grant", client_id=ACME)
 
 
 def revoke(write: Writing, token: str) -> None:
-    assert people.revoke(write.connection, token.split("_")[1], write.at)
+    assert tokens.revoke(write.connection, token.split("_")[1], write.at)
     write.audit("revoke_token")
 
 
 def change_user(write: Writing, **changes: Any) -> None:
-    user = people.user(write.connection, "pat-producer")
+    user = users.user(write.connection, "pat-producer")
     assert user is not None
-    people.change_user(write.connection, replace(user, version=user.version + 1, **changes))
+    users.change_user(write.connection, replace(user, version=user.version + 1, **changes))
     write.audit("put_user")
 
 
@@ -211,7 +211,7 @@ def test_after_a_change_is_acknowledged_no_process_gives_what_it_has_kept(sqlite
     never_asked = count(1)
 
     def again(write: Writing) -> None:
-        assert people.grant(write.connection, "pat-producer", ACME, "x", write.at)
+        assert grants.grant(write.connection, "pat-producer", ACME, "x", write.at)
         write.audit("grant", client_id=ACME)
 
     changes: list[tuple[Callable[[Writing], None] | None, int]] = [  # None: of the rule book's file
@@ -338,7 +338,7 @@ def test_what_was_known_is_told_however_its_name_is_written(opened: Door) -> Non
 
 
 def test_what_is_remembered_of_a_store_is_forgotten_with_any_change_to_it(opened: Door) -> None:
-    query = people.HOLDER
+    query = tokens.HOLDER
     asked = {"token_id": opened.world.tokens["producer"].split("_")[1]}
     with opened.store.glancing() as first, opened.store.glancing() as second:
         assert first is not second
@@ -357,7 +357,7 @@ def test_whose_a_token_is_is_remembered_until_anything_changes_or_it_expires(ope
             known = []
             for each in (first, second):
                 with each.still():
-                    known.append(people.known(each, token, at))
+                    known.append(tokens.known(each, token, at))
             return known
 
         before = found()
@@ -379,10 +379,10 @@ def test_whose_a_token_is_is_remembered_until_anything_changes_or_it_expires(ope
 def test_a_token_that_is_not_quite_right_is_nobodys_though_the_right_one_is_remembered(opened: Door) -> None:
     token = opened.world.tokens["producer"]
     with opened.store.glancing() as looking, looking.still():
-        assert people.known(looking, token, AT)
+        assert tokens.known(looking, token, AT)
         for place in (5, 25, len(token) - 1):
             other = token[:place] + ("a" if token[place] != "a" else "b") + token[place + 1 :]
-            assert people.known(looking, other, AT) is None
+            assert tokens.known(looking, other, AT) is None
 
 
 def test_a_store_held_still_is_held_from_its_first_instant(opened: Door) -> None:
@@ -391,16 +391,16 @@ def test_a_store_held_still_is_held_from_its_first_instant(opened: Door) -> None
         with looking.still():
             with pytest.raises(StoreUnavailable), opened.store.writing(By("x", datetime.now(UTC))) as write:
                 revoke(write, token)
-            assert people.known(looking, token, AT)
+            assert tokens.known(looking, token, AT)
         with opened.store.writing(By("x", datetime.now(UTC))) as write:
             revoke(write, token)
         with looking.still():
-            assert people.known(looking, token, AT) is None
+            assert tokens.known(looking, token, AT) is None
 
 
 def test_few_answers_are_remembered(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glance, "REMEMBERED_MOST", 3)
     with opened.store.glancing() as looking:
         for number in range(9):
-            looking.execute(people.HOLDER, {"token_id": f"{number}"})
+            looking.execute(tokens.HOLDER, {"token_id": f"{number}"})
             assert len(looking._remembered) <= 3

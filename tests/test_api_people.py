@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from werkzeug.test import TestResponse
 
 from ebill import access
-from ebill.store import people
+from ebill.store import tokens
 from ebill.store.engine import Store
 from ebill.store.tables import audit
 from ebill.web import signed
@@ -51,7 +51,7 @@ def sees(opened: Door, actor: str) -> list[str]:
 def signed_in(opened: Door, user_id: str) -> str:
     """Give a user a token, and its holder a name to ask by."""
     with opened.store.noting() as connection:
-        _, opened.world.tokens[user_id] = people.new_token(
+        _, opened.world.tokens[user_id] = tokens.new_token(
             connection, user_id, "for the test", datetime.fromisoformat("2024-01-06T00:00:00Z"), signed_until()
         )
     return user_id

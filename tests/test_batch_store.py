@@ -23,7 +23,7 @@ from ebill.service.batches import Accounts
 from ebill.service.clients import Window
 from ebill.store import clients as store_of_clients
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests import records
 
 pytestmark = pytest.mark.anywhere

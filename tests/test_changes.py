@@ -26,7 +26,7 @@ from ebill.service import clients
 from ebill.service.books import book_effect, book_preview
 from ebill.service.clients import Precondition
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests import books, oracle
 from tests.sample import (
     AT,

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ebill import passwords
 from ebill.cli import main
-from ebill.store import keys, people
+from ebill.store import grants, keys, sessions, users
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.tables import audit
@@ -197,13 +197,13 @@ def test_a_password_is_kept_as_a_hash_and_ends_the_sessions(url: str) -> None:
     said("user", "add", "pat", "--name=Pat Vexley", "--role=producer")
     with closing(Store(url)) as store:
         with store.writing(By("a test", datetime.now(UTC))) as write:
-            cookie = people.new_session(write.connection, "pat", write.at)
+            cookie = sessions.new_session(write.connection, "pat", write.at)
             write.audit("sign_in")
         typed = CliRunner().invoke(main, ["user", "password", "pat", "--stdin"], input="a lantern in the fog\n")
         assert typed.exit_code == 0
         with store.reading() as connection:
-            kept = people.password_of(connection, "pat")
-            assert people.session_user(connection, cookie, datetime.now(UTC)) is None
+            kept = users.password_of(connection, "pat")
+            assert sessions.session_user(connection, cookie, datetime.now(UTC)) is None
     assert passwords.matches(kept, "a lantern in the fog")
     assert not passwords.matches(kept, "a lantern in the fog\n")
 
@@ -254,7 +254,7 @@ def test_grants_are_given_and_taken_all_or_none(url: str) -> None:
 
     def granted() -> list[str]:
         with store.reading() as connection:
-            return people.granted(connection, "pat")
+            return grants.granted(connection, "pat")
 
     assert granted() == []
     said("grant", "add", "pat", "ACME-1")

@@ -26,8 +26,8 @@ from ebill.service import clients, listing
 from ebill.service.clients import Precondition
 from ebill.service.listing import Sought
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.tables import audit
+from ebill.store.users import User
 from tests import books
 from tests.sample import (
     AT,
@@ -267,10 +267,10 @@ def test_the_id_of_anothers_client_is_not_told_of_when_it_is_asked_for_anew(fill
 def test_a_grant_opens_a_client_and_its_withdrawal_closes_it(filled: Store) -> None:
     grant(filled, "ACME")
     assert read_client(filled, PAUL)[0]["client_id"] == "ACME"
-    from ebill.service import people
+    from ebill.service import grants
 
     with writing(filled) as write:
-        people.withdraw(write, ROOT, "paul", "ACME")
+        grants.withdraw(write, ROOT, "paul", "ACME")
     refused(ClientNotFound, lambda: read_client(filled, PAUL))
 
 
@@ -573,11 +573,11 @@ def test_a_client_that_comes_between_two_pages_moves_nothing_else(many: Store) -
 
 
 def test_clients_taken_away_are_gone_from_the_next_page(many: Store) -> None:
-    from ebill.service import people
+    from ebill.service import grants
 
     cursor = page(many, PAUL, 1)["next_cursor"]
     with writing(many) as write:
-        people.withdraw(write, ROOT, "paul", "C02")
+        grants.withdraw(write, ROOT, "paul", "C02")
     assert page(many, PAUL, 1, cursor)["data"][0]["client_id"] == "C03"
 
 

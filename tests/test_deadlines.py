@@ -21,7 +21,7 @@ from ebill.deadlines import KINDS, Kind
 from ebill.errors import BadRequest, ClientNotFound, InvalidInput, MissingEntitlement
 from ebill.render.csv import pieces
 from ebill.rulebook import RuleBook
-from ebill.service import deadlines, payments, people
+from ebill.service import deadlines, grants, payments
 from ebill.service.deadlines import Deadline, Found, Sought
 from ebill.standing import STANDINGS, Standing
 from ebill.store import clients as kept
@@ -29,8 +29,8 @@ from ebill.store import payments as kept_payments
 from ebill.store.clients import Account, Client, Entry, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store
 from ebill.store.payments import Payment
-from ebill.store.people import User
 from ebill.store.tables import clients as client_rows
+from ebill.store.users import User
 from tests import books, oracle
 from tests.records import asked
 from tests.sample import (
@@ -392,7 +392,7 @@ def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         for notice in notices:
             kept_payments.add(write.connection, notice)
         for client_id in PAULS:
-            people.grant(write, ROOT, "paul", client_id)
+            grants.grant(write, ROOT, "paul", client_id)
     yield store
     store.close()
 
@@ -527,7 +527,7 @@ def test_what_does_not_change_between_two_pages_is_on_one_of_them(filled: Store)
     put_account(filled, client_id="AAA", at=AT)
     grant(filled, "AAA")
     with writing(filled) as write:
-        people.withdraw(write, ROOT, "paul", "BETA")
+        grants.withdraw(write, ROOT, "paul", "BETA")
     put_account(filled, "LATER", "GAMMA", at=AT)
     seen = list(first["data"])
     answer = first

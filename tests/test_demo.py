@@ -6,9 +6,9 @@ import pytest
 from ebill import access, demo
 from ebill.service.clients import Window, schedule
 from ebill.service.history import list_audit
-from ebill.store import people
+from ebill.store import grants, tokens, users
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests import books
 
 BOOK = books.book(books.TEXT)
@@ -17,7 +17,7 @@ NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
 
 def somebody(store: Store, user_id: str) -> User:
     with store.reading() as connection:
-        found = people.user(connection, user_id)
+        found = users.user(connection, user_id)
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def test_each_sample_user_may_do_what_the_role_says(store: Store) -> None:
     with store.reading() as connection:
         for user_id in demo.PEOPLE:
             access.see(connection, somebody(store, user_id), demo.FIRST_CLIENT)
-        seen = people.granted(connection, demo.PRODUCER)
+        seen = grants.granted(connection, demo.PRODUCER)
     assert demo.FIRST_CLIENT in seen
     assert 0 < len(seen) < 30
 
@@ -70,7 +70,7 @@ def test_most_is_paid_some_waits_to_post_and_some_is_in_grace_whatever_the_day(s
     with store.reading() as connection:
         found = [
             schedule(connection, BOOK, producer, client_id, None, Window(None, 3, back=1), now)
-            for client_id in people.granted(connection, demo.PRODUCER)
+            for client_id in grants.granted(connection, demo.PRODUCER)
         ]
     invoices = [invoice for answer in found for each in answer["bill_accounts"] for invoice in each["invoices"]]
     standings = Counter(invoice["standing"] for invoice in invoices)
@@ -93,7 +93,7 @@ def test_a_new_token_ends_the_one_before_it(store: Store) -> None:
     second = demo.fresh_tokens(store, NOW)
     assert first.keys() == second.keys() == demo.PEOPLE.keys()
     with store.reading() as connection:
-        live = [token for token in people.tokens_of(connection, None) if token.revoked_at is None]
+        live = [token for token in tokens.tokens_of(connection, None) if token.revoked_at is None]
     assert Counter(token.user_id for token in live) == dict.fromkeys(demo.PEOPLE, 1)
 
 

@@ -24,12 +24,12 @@ from ebill.service import feeds as service
 from ebill.service.calendars import namespace
 from ebill.service.deadlines import Begun, Deadline, Found
 from ebill.settings import public_url
-from ebill.store import feeds, people
+from ebill.store import feeds, users
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.feeds import Feed, Said
-from ebill.store.people import User
 from ebill.store.tables import audit, metadata
+from ebill.store.users import User
 from ebill.web import create_app, signed
 from ebill.web import feeds as views
 from tests.records import changing
@@ -803,7 +803,7 @@ def test_what_was_said_meanwhile_is_not_overwritten_by_what_was_said_before(empt
     uid = bytes(range(16))
     with changing(emptied_store) as connection:
         user = User("pat", "Pat", "producer", "PA", 1, frozenset(), frozenset())
-        people.add_user(connection, user, at)
+        users.add_user(connection, user, at)
         feeds.add(connection, Feed("f" * 16, "pat", "F", ("due",), None, None, None, False, 1, 1, at, NEVER))
     later = Said(date(2026, 2, 3), 2, None, at + DAY)
     said = [

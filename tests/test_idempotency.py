@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 from werkzeug.test import TestResponse
 
-from ebill.store import once, people
+from ebill.store import once, tokens
 from ebill.store.engine import Store
 from ebill.store.tables import answers, audit, rules
 from tests.world import ACME, Door, door
@@ -184,14 +184,14 @@ def test_an_answer_is_kept_with_its_change_or_not_at_all(either: Door, monkeypat
 def test_a_holder_is_asked_for_again_in_the_transaction_of_the_change(
     opened: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, asked = people.held, []
+    right, asked = tokens.held, []
 
     def withdrawn(connection: Connection, text: str, at: datetime, query: Any, **of: str) -> Any:
         found = right(connection, text, at, query, **of)
         asked.append(found)
         return found if len(asked) == 1 else None
 
-    monkeypatch.setattr(people, "held", withdrawn)
+    monkeypatch.setattr(tokens, "held", withdrawn)
     before = count(opened, rules)
     assert code(send(opened, "a key")) == "unauthenticated"
     assert (len(asked), count(opened, rules)) == (2, before)

@@ -19,8 +19,8 @@ from ebill.rulebook import RuleBook
 from ebill.service import clients, imports
 from ebill.service.rows import guarded, unguarded
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.tables import audit
+from ebill.store.users import User
 from tests import books
 from tests.sample import (
     AT,

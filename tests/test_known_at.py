@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from ebill.errors import AccountNotFound, BookRefused, ClientNotFound, InvalidInput, NotKnownThen, Refusal
 from ebill.service import books as rule_books
-from ebill.service import people
+from ebill.service import grants
 from ebill.service.clients import Window, add_rule, schedule
 from ebill.store.audit import By
 from ebill.store.engine import Store
@@ -194,7 +194,7 @@ def test_who_may_see_a_client_is_a_question_of_now(filled: Store) -> None:
     grant(filled, "ACME")
     assert known(filled, AT, by=PAUL) == known(filled, AT, by=NORA)
     with writing(filled, NOW) as write:
-        people.withdraw(write, ROOT, "paul", "ACME")
+        grants.withdraw(write, ROOT, "paul", "ACME")
     refused(ClientNotFound, lambda: known(filled, AT + timedelta(days=1), by=PAUL))
 
 

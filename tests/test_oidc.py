@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 
 from ebill import oidc, settings
 from ebill.errors import SettingsRefused
-from ebill.service import sessions
-from ebill.store import people
+from ebill.service import sealing, sessions
+from ebill.store import users
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web.pages import oidc as pages
@@ -69,9 +69,9 @@ def opened(provider: Provider, sqlite_url: str) -> Iterator[Visits]:
 
 def link(opened: Visits, user_id: str, subject: str | None) -> None:
     with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-        user = people.user(write.connection, user_id)
+        user = users.user(write.connection, user_id)
         assert user
-        people.change_user(write.connection, replace(user, version=user.version + 1, oidc_subject=subject))
+        users.change_user(write.connection, replace(user, version=user.version + 1, oidc_subject=subject))
         write.audit("put_user", subject=user_id)
 
 
@@ -264,6 +264,19 @@ def test_a_try_is_good_for_ten_minutes(opened: Visits, provider: Provider, monke
     assert is_refused(come_back(opened, back, cookie))
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_try_outlives_a_rotation_of_the_key_unless_it_is_at_once(
+    opened: Visits, provider: Provider, *, at_once: bool
+) -> None:
+    address, cookie = begin(opened)
+    back = provider.authorize(address)
+    with opened.store.writing(By("command", datetime.now(UTC))) as write:
+        sealing.rotate(write, at_once=at_once)
+    started = Visits(opened.store, opened.world, opened.sessions)
+    answer = come_back(started, back, cookie)
+    assert is_refused(answer) if at_once else answer.status_code == 303
+
+
 def test_the_cookie_of_a_try_is_for_this_host_alone_and_for_no_script(opened: Visits) -> None:
     for public, name, more in (("https://ebill.example.com", "__Host-oidc", {"Secure"}), (PUBLIC, "oidc", set())):
         opened.app.config["PUBLIC_URL"] = public
@@ -400,12 +413,12 @@ def test_a_user_who_is_unlinked_meanwhile_is_refused(
 
 def test_no_account_and_no_right_comes_of_what_the_provider_says(opened: Visits, provider: Provider) -> None:
     with opened.store.reading() as connection:
-        before = people.all_users(connection)
+        before = users.all_users(connection)
     provider.claims = {"role": "admin", "groups": ["admin"], "name": "Another", "entitlements": ["agency_reports"]}
     assert sign_in(opened, provider).status_code == 303
     assert is_refused(sign_in(opened, provider, "somebody-new"))
     with opened.store.reading() as connection:
-        assert people.all_users(connection) == before
+        assert users.all_users(connection) == before
 
 
 # Whom we ask

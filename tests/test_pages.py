@@ -22,13 +22,13 @@ from ebill import demo, passwords
 from ebill.errors import StoreUnavailable, TooManyTries
 from ebill.service import clients as served
 from ebill.service import morning, sealing
-from ebill.service import people as service
+from ebill.service import users as users_service
 from ebill.service.clients import Window
-from ebill.store import clients, people
+from ebill.store import clients, grants, sessions, users
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
-from ebill.store.tables import sessions
+from ebill.store.tables import sessions as sessions_table
 from ebill.web import create_app, reading
 from ebill.web.pages import cookies, tries
 from ebill.web.pages.calculator import question
@@ -61,7 +61,7 @@ def _opened(url: str) -> Iterator[Visits]:
     made = visits(store)
     with store.writing(By("setup", datetime.now(UTC))) as write:
         for user_id in ("pat-producer", "dan-disabled"):
-            people.set_password(write.connection, user_id, HASHED)
+            users.set_password(write.connection, user_id, HASHED)
         write.audit("setup")
     yield made
     store.close()
@@ -137,7 +137,7 @@ def test_no_transaction_is_open_while_a_password_is_hashed(opened: Visits, monke
 def test_a_password_changed_meanwhile_opens_nothing(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     def matches(*_: Any) -> bool:
         with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-            service.keep_password(write, "pat-producer", "$another")
+            users_service.keep_password(write, "pat-producer", "$another")
         return True
 
     monkeypatch.setattr(passwords, "matches", matches)
@@ -148,7 +148,7 @@ def test_a_hash_of_old_parameters_is_made_anew(opened: Visits, monkeypatch: pyte
     monkeypatch.setattr(passwords, "is_outdated", lambda _: True)
     sign_in(opened)
     with opened.store.reading() as connection:
-        assert people.password_of(connection, "pat-producer") != HASHED
+        assert users.password_of(connection, "pat-producer") != HASHED
 
 
 @pytest.mark.parametrize("before", ["preset-by-somebody", "their own"])
@@ -228,11 +228,11 @@ def test_signing_out_ends_the_session_and_takes_the_cookie_back(opened: Visits) 
 
 def test_disabling_a_user_and_a_new_password_end_sessions(opened: Visits) -> None:
     with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-        user = people.user(write.connection, "nora-north")
+        user = users.user(write.connection, "nora-north")
         assert user
         disabled = replace(user, version=user.version + 1, disabled_at=write.at)
-        people.change_user(write.connection, disabled)
-        service.keep_password(write, "pat-producer", "$another")
+        users.change_user(write.connection, disabled)
+        users_service.keep_password(write, "pat-producer", "$another")
     assert [opened.look(actor, "/me").status_code for actor in ("manager", "producer", "admin")] == [303, 303, 200]
 
 
@@ -243,10 +243,10 @@ def test_a_session_idles_and_grows_old(shared: Visits) -> None:
 def test_looking_keeps_a_session_from_idling(opened: Visits) -> None:
     begun = datetime.now(UTC) - timedelta(minutes=20)
     with opened.store.noting() as connection:
-        connection.execute(update(sessions).values(seen_at=begun))
+        connection.execute(update(sessions_table).values(seen_at=begun))
     opened.look("producer", "/me")
     with opened.store.reading() as connection:
-        seen = [each.seen_at for each in people.sessions_of(connection, "pat-producer", datetime.now(UTC))]
+        seen = [each.seen_at for each in sessions.sessions_of(connection, "pat-producer", datetime.now(UTC))]
     assert max(seen) > begun
 
 
@@ -489,13 +489,29 @@ def test_a_slip_in_a_form_is_shown_where_it_is(opened: Visits) -> None:
         assert (answer.status_code, said in text_of(answer)) == (422, True)
 
 
+def test_a_form_that_was_refused_says_what_was_typed(opened: Visits) -> None:
+    typed = {"name": '"><b>', "days": "999", "read_only": "yes", "client_ids": f"{ACME}, {UNKNOWN}", "password": "w0rd"}
+    page = text_of(opened.send("producer", "/me/tokens", typed))
+    assert 'name="name" required maxlength="500" placeholder="Nightly export" value="&#34;&gt;&lt;b&gt;"' in page
+    assert 'name="days" inputmode="numeric" value="999"' in page
+    assert 'name="read_only" value="yes" checked' in page
+    assert f'value="{ACME}, {UNKNOWN}"' in page
+    assert "w0rd" not in page
+    page = text_of(
+        opened.send("producer", "/me/feeds", {"name": "a" * 501, "state": "DE", "kind_due": "yes", "names": "yes"})
+    )
+    assert f'value="{"a" * 501}"' in page
+    assert '<option value="DE" selected>' in page
+    assert re.findall(r'name="(\w+)" value="yes" checked', page) == ["kind_due", "names"]
+
+
 def test_sessions_are_listed_and_ended(opened: Visits) -> None:
     other = cookie_of(sign_in(opened))
     page = text_of(opened.look("producer", "/me"))
     listed = re.findall(r"/me/sessions/([0-9a-f]{16})/end", page)
-    assert people.session_id(other) in listed
+    assert sessions.session_id(other) in listed
     assert page.count("this one") == 1
-    opened.send("producer", f"/me/sessions/{people.session_id(other)}/end")
+    opened.send("producer", f"/me/sessions/{sessions.session_id(other)}/end")
     assert not is_in(opened, other)
 
 
@@ -582,7 +598,7 @@ def test_a_list_goes_on_over_midnight(opened: Visits, monkeypatch: pytest.Monkey
     monkeypatch.setattr("ebill.web.pages.home.PAGE", 1)
     late, later = (datetime(2026, 11, 26, *at, tzinfo=UTC) for at in ((4, 50), (5, 10)))
     with opened.store.writing(By("setup", late)) as write:
-        opened.sessions["late"] = people.new_session(write.connection, "pat-producer", late)
+        opened.sessions["late"] = sessions.new_session(write.connection, "pat-producer", late)
         write.audit("setup")
     monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: late))
     first = opened.look("late", "/home?show=grace")
@@ -602,7 +618,7 @@ def test_an_invoice_whose_grace_has_ended_unpaid_is_on_the_home_page(
     monkeypatch.setattr("ebill.web.pages.home.PAGE", 1)
     now = datetime(2026, 11, 26, 15, tzinfo=UTC)
     with opened.store.writing(By("setup", now)) as write:
-        opened.sessions["late"] = people.new_session(write.connection, "pat-producer", now)
+        opened.sessions["late"] = sessions.new_session(write.connection, "pat-producer", now)
         write.audit("setup")
     monkeypatch.setattr("ebill.web.pages.door.datetime", SimpleNamespace(now=lambda _: now))
     home, first = opened.look("late", "/home"), opened.look("late", "/home?show=lapsed")
@@ -668,7 +684,7 @@ def _rename(opened: Visits) -> None:
 
 def _withdraw(opened: Visits) -> None:
     with opened.store.writing(By("setup", datetime.now(UTC))) as write:
-        people.withdraw(write.connection, "pat-producer", ACME)
+        grants.withdraw(write.connection, "pat-producer", ACME)
         write.audit("withdraw_client", client_id=ACME)
 
 
@@ -828,12 +844,12 @@ def test_pages_show_the_dates_of_the_api_for_two_hundred_accounts(sqlite_url: st
     now, book = datetime.now(UTC), book_file().book
     demo.fill(store, book, 90, now)
     with store.writing(By("setup", now)) as write:
-        cookie = people.new_session(write.connection, demo.ADMIN, now)
+        cookie = sessions.new_session(write.connection, demo.ADMIN, now)
         write.audit("setup")
     app = create_app(book_file(), store)
     client, seen = app.test_client(use_cookies=False), 0
     with store.reading() as connection:
-        admin = people.user(connection, demo.ADMIN)
+        admin = users.user(connection, demo.ADMIN)
         assert admin
         for number in range(1, 91):
             client_id = f"C{number:05}"

@@ -72,3 +72,17 @@ def _bare(answer: Any) -> str:
     """Give a page without the number of its request."""
     text: str = text_of(answer)
     return text.replace(answer.headers["X-Request-Id"], "")
+
+
+@pytest.mark.parametrize(
+    ("actor", "said"),
+    [
+        ("producer", "ask its client management team for access"),
+        ("manager", "No client of this id is in the hands of your team."),
+        ("admin", "There is no client of this id."),
+    ],
+)
+def test_who_asks_no_team_for_access_is_not_told_to(opened: Visits, actor: str, said: str) -> None:
+    page = text_of(opened.look(actor, f"/clients/{UNKNOWN}"))
+    assert said in page
+    assert ("for access" in page) is (actor == "producer")

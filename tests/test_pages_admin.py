@@ -14,10 +14,10 @@ from markupsafe import escape
 from sqlalchemy import event
 
 from ebill.service import history
-from ebill.store import people
+from ebill.store import grants, tokens, users
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from ebill.web.pages.differences import MOST, differences
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME, AT, MARK, UNKNOWN, USERS, ZENITH
@@ -37,21 +37,21 @@ def opened(emptied_store: Store) -> Visits:
 
 def user(opened: Visits, user_id: str = "pat-producer") -> User:
     with opened.store.reading() as connection:
-        found = people.user(connection, user_id)
+        found = users.user(connection, user_id)
     assert found
     return found
 
 
 def granted(opened: Visits, user_id: str = "pat-producer") -> list[str]:
     with opened.store.reading() as connection:
-        return people.granted(connection, user_id)
+        return grants.granted(connection, user_id)
 
 
 def add_users(opened: Visits, count: int, **more: Any) -> None:
     with opened.store.writing(By("setup", datetime.now(UTC))) as write:
         for number in range(count):
             made = User(f"x-{number:04}", f"Number {number}", "producer", "PA", 1, frozenset(), frozenset())
-            people.add_user(write.connection, replace(made, **more), write.at)
+            users.add_user(write.connection, replace(made, **more), write.at)
         write.audit("setup")
 
 
@@ -82,10 +82,10 @@ def test_the_users_are_listed_with_what_one_wants_to_know(opened: Visits) -> Non
 def test_when_somebody_was_last_seen_is_by_session_or_by_token(opened: Visits) -> None:
     now = datetime.now(UTC)
     with opened.store.noting() as connection:
-        people.used(connection, opened.world.spare["producer"], now + timedelta(minutes=20))
+        tokens.used(connection, opened.world.spare["producer"], now + timedelta(minutes=20))
     opened.ask("ungranted", "GET", "/v1/me")
     with opened.store.writing(By("setup", now)) as write:
-        people.add_user(write.connection, User("nia", "Nia", "producer", "PA", 1, frozenset(), frozenset()), now)
+        users.add_user(write.connection, User("nia", "Nia", "producer", "PA", 1, frozenset(), frozenset()), now)
         write.audit("setup")
     data = opened.ask("admin", "GET", "/v1/users").get_json()["data"]
     seen = {each["user_id"]: each["last_seen_at"] for each in data}
@@ -200,7 +200,7 @@ def test_a_new_user_who_cannot_be_is_refused_and_shown_again(opened: Visits, for
     assert (answer.status_code, said in fault_of(page)) == (422, True), fault_of(page)
     assert "name" in form or 'value="Nia Nieuw"' in page
     with opened.store.reading() as connection:
-        assert people.user(connection, "nia-new") is None
+        assert users.user(connection, "nia-new") is None
 
 
 def test_a_user_is_changed_and_the_change_is_in_the_audit(opened: Visits) -> None:
@@ -242,7 +242,7 @@ def test_what_a_form_does_not_show_stays_as_it_is(opened: Visits) -> None:
     form = {"name": "Nora", "state": "PA", "version": "1", "team_north": "yes"}
     with opened.store.writing(By("setup", datetime.now(UTC))) as write:
         nora = user(opened, "nora-north")
-        people.change_user(write.connection, replace(nora, version=2, entitlements=frozenset({"renewals"})))
+        users.change_user(write.connection, replace(nora, version=2, entitlements=frozenset({"renewals"})))
         write.audit("setup")
     assert opened.send("admin", "/admin/users/nora-north", {**form, "version": "2"}).status_code == 303
     assert user(opened, "nora-north").entitlements == {"renewals"}
@@ -500,7 +500,7 @@ def test_who_is_disabled_while_the_csv_comes_reads_no_more_of_it(
     lines = history.every_line(opened.store.reading, admin, bytes(32), history.Sought())
     assert next(lines).action == "put_client"
     with opened.store.writing(By("setup", datetime.now(UTC))) as write:
-        people.change_user(write.connection, replace(admin, version=2, disabled_at=write.at))
+        users.change_user(write.connection, replace(admin, version=2, disabled_at=write.at))
         write.audit("setup")
     assert list(lines) == []
 

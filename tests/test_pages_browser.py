@@ -20,12 +20,12 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from ebill import demo, passwords
 from ebill.service import payments
-from ebill.store import clients, people
+from ebill.store import clients, grants, sessions, users
 from ebill.store import payments as stored
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests.browsing import serving
 from tests.world import book_file
 
@@ -107,7 +107,7 @@ class Served(NamedTuple):
         """Begin another session, in place of one that has ended."""
         store, now = Store(f"sqlite:///{self.file}"), datetime.now(UTC)
         with store.writing(By("setup", now)) as write:
-            cookie = people.new_session(write.connection, user_id, now)
+            cookie = sessions.new_session(write.connection, user_id, now)
             write.audit("setup")
         store.close()
         return cookie
@@ -119,35 +119,35 @@ def served(ready: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     folder = tmp_path_factory.mktemp("served")
     file = folder / "ebill.db"
     file.write_bytes(Path(ready.removeprefix("sqlite:///")).read_bytes())
-    sessions = _fill(Store(f"sqlite:///{file}"))
+    cookies = _fill(Store(f"sqlite:///{file}"))
     with serving(file) as url:
-        yield Served(url, sessions, file)
+        yield Served(url, cookies, file)
 
 
 def _fill(store: Store) -> dict[str, str]:
     now, book = datetime.now(UTC), book_file().book
     demo.fill(store, book, 40, now)
     with store.writing(By("setup", now)) as write:
-        people.set_password(write.connection, demo.PRODUCER, passwords.hashed(WORD))
+        users.set_password(write.connection, demo.PRODUCER, passwords.hashed(WORD))
         client = Client(client_id="HOSTILE", version=1, team_id="east", name=HOSTILE, state="PA")
         clients.put_client(write.connection, client, "setup", now)
         account = Account(client_id="HOSTILE", account_id="MED", version=1, kind=HOSTILE, name=HOSTILE)
         clients.put_account(write.connection, account, "setup", now)
-        people.grant(write.connection, demo.PRODUCER, "HOSTILE", "setup", now)
+        grants.grant(write.connection, demo.PRODUCER, "HOSTILE", "setup", now)
         four = Client(client_id="FOUR", version=1, team_id="east", name="A client with four accounts", state="PA")
         clients.put_client(write.connection, four, "setup", now)
         for number in range(4):
             account = Account(client_id="FOUR", account_id=f"A{number}", version=1, kind="medical", name="Medical")
             clients.put_account(write.connection, account, "setup", now)
-        admin = people.user(write.connection, demo.ADMIN)
+        admin = users.user(write.connection, demo.ADMIN)
         assert admin
         paid = {"coverage_month": MONTH, "paid_at": (now - timedelta(days=1)).date().isoformat()}
         before = stored.in_force(write.connection, "C00001").get("MED", {}).get(MONTH)
         payments.record(write, book, admin, "C00001", "MED", paid | ({"replaces": before.payment_id} if before else {}))
-        people.add_user(write.connection, User(NOBODY, "N", "producer", "PA", 1, frozenset(), frozenset()), now)
-        sessions = {user: people.new_session(write.connection, user, now) for user in demo.PEOPLE}
+        users.add_user(write.connection, User(NOBODY, "N", "producer", "PA", 1, frozenset(), frozenset()), now)
+        cookies = {user: sessions.new_session(write.connection, user, now) for user in demo.PEOPLE}
     store.close()
-    return sessions
+    return cookies
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,14 @@ from werkzeug.test import TestResponse
 
 from ebill import passwords
 from ebill.cli import main
-from ebill.service import people as service
 from ebill.service import sessions
-from ebill.store import feeds, people
+from ebill.service import users as users_service
+from ebill.store import feeds, tokens, users
+from ebill.store import sessions as kept_sessions
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.store.tables import sessions as sessions_table
-from ebill.store.tables import users
+from ebill.store.tables import users as users_table
 from ebill.web.pages import tries
 from tests.visits import HTML, Visits, text_of, visits
 
@@ -35,7 +36,7 @@ def opened(sqlite_url: str) -> Iterator[Visits]:
     made = visits(store)
     with store.writing(By("setup", datetime.now(UTC))) as write:
         for user_id in ("pat-producer", "dan-disabled", "nora-north"):
-            people.set_password(write.connection, user_id, HASHED)
+            users.set_password(write.connection, user_id, HASHED)
         write.audit("setup")
     yield made
     store.close()
@@ -69,7 +70,7 @@ def latest(opened: Visits) -> list[tuple[str, str, str]]:
 
 def age(opened: Visits, actor: str = "producer", minutes: int = 16) -> str:
     """Let somebody have signed in a while ago, and be in use since; give the name of their other session."""
-    other = people.session_id(cookie_of(sign_in(opened, WORD)))
+    other = kept_sessions.session_id(cookie_of(sign_in(opened, WORD)))
     began = update(sessions_table).where(
         sessions_table.c.hash == hashlib.sha256(opened.sessions[actor].encode()).digest()
     )
@@ -90,9 +91,9 @@ def held(opened: Visits) -> tuple[int, int, int]:
     with opened.store.reading() as connection:
         now = datetime.now(UTC)
         return (
-            len(people.tokens_of(connection, "pat-producer")),
+            len(tokens.tokens_of(connection, "pat-producer")),
             len(feeds.feeds_of(connection, "pat-producer")),
-            len(people.sessions_of(connection, "pat-producer", now)),
+            len(kept_sessions.sessions_of(connection, "pat-producer", now)),
         )
 
 
@@ -132,7 +133,7 @@ def test_who_has_just_signed_in_is_asked_for_no_password(opened: Visits) -> None
 
 def test_one_s_own_session_ends_without_a_password(opened: Visits) -> None:
     age(opened)
-    own = people.session_id(opened.sessions["producer"])
+    own = kept_sessions.session_id(opened.sessions["producer"])
     assert opened.send("producer", f"/me/sessions/{own}/end").status_code == 303
     assert opened.look("producer", "/me").status_code == 303
 
@@ -140,7 +141,7 @@ def test_one_s_own_session_ends_without_a_password(opened: Visits) -> None:
 def test_who_has_no_password_signs_in_again(opened: Visits) -> None:
     age(opened)
     with opened.store.noting() as connection:
-        connection.execute(update(users).where(users.c.user_id == "pat-producer").values(password=None))
+        connection.execute(update(users_table).where(users_table.c.user_id == "pat-producer").values(password=None))
     answer = opened.send("producer", "/me/tokens", {"name": "A", "password": WORD})
     assert (answer.status_code, "sign in again" in text_of(answer)) == (422, True)
     assert "sign out and in again" in text_of(opened.look("producer", "/me"))
@@ -245,14 +246,14 @@ def test_a_password_that_was_changed_meanwhile_is_not_changed_back(
 
     def meanwhile(password: str) -> str:
         with opened.store.writing(By("ada-admin", datetime.now(UTC))) as write:
-            people.set_password(write.connection, "pat-producer", "$another")
+            users.set_password(write.connection, "pat-producer", "$another")
             write.audit("set_password", subject="pat-producer")
         return hashed(password)
 
     monkeypatch.setattr(passwords, "hashed", meanwhile)
     assert opened.send("producer", "/me/password", CHANGE).status_code == 422
     with opened.store.reading() as connection:
-        assert people.password_of(connection, "pat-producer") == "$another"
+        assert users.password_of(connection, "pat-producer") == "$another"
 
 
 def test_who_has_none_is_asked_for_none_and_can_set_none(opened: Visits) -> None:
@@ -321,7 +322,7 @@ def test_a_weak_one_in_its_stead_is_refused_and_can_be_tried_again(opened: Visit
 def test_no_session_begins_with_a_first_password_whoever_asks(opened: Visits) -> None:
     give(opened)
     with opened.store.writing(By("pat-producer", datetime.now(UTC))) as write:
-        kept = people.password_of(write.connection, "pat-producer")
+        kept = users.password_of(write.connection, "pat-producer")
         assert kept
         assert sessions.begin(write, "pat-producer", kept, None, None) is None
 
@@ -330,12 +331,14 @@ def test_it_waits_a_week(opened: Visits) -> None:
     first = give(opened)
     with opened.store.noting() as connection:
         late = datetime.now(UTC) - timedelta(seconds=1)
-        connection.execute(update(users).where(users.c.user_id == "pat-producer").values(first_password_until=late))
+        connection.execute(
+            update(users_table).where(users_table.c.user_id == "pat-producer").values(first_password_until=late)
+        )
     assert sign_in(opened, first).status_code == choose(opened, first).status_code == 422
     with opened.store.reading() as connection:
-        kept = people.first_password_until(connection, "pat-producer")
+        kept = users.first_password_until(connection, "pat-producer")
     assert kept
-    assert timedelta(days=7) == service.FIRST_PASSWORD
+    assert timedelta(days=7) == users_service.FIRST_PASSWORD
 
 
 def test_a_disabled_user_s_opens_nothing_and_says_the_same_as_a_wrong_one(opened: Visits) -> None:

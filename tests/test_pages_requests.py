@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ebill.store import people
+from ebill.store import grants
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.tables import access_request_clients, audit, grants
+from ebill.store.tables import access_request_clients, audit
+from ebill.store.tables import grants as grants_table
 from ebill.web.pages import access_requests as page
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME, AT, MARK, UNKNOWN, ZENITH
@@ -59,7 +60,7 @@ def kept(opened: Visits) -> dict[tuple[str, str], str]:
 
 def granted(opened: Visits, user_id: str) -> set[str]:
     with opened.store.reading() as connection:
-        return set(connection.scalars(select(grants.c.client_id).where(grants.c.user_id == user_id)))
+        return set(connection.scalars(select(grants_table.c.client_id).where(grants_table.c.user_id == user_id)))
 
 
 # Asking
@@ -144,7 +145,7 @@ def test_what_waits_is_what_the_api_lists_as_pending_the_oldest_first(opened: Vi
     with opened.store.writing(By("setup", AT)) as write:
         for number, (actor, ids, days) in enumerate(asked):
             at = AT - timedelta(days=days)
-            people.add_request(write.connection, f"r{number}", users[actor], ids.split(), "why", at)
+            grants.add_request(write.connection, f"r{number}", users[actor], ids.split(), "why", at)
         write.audit("setup")
     listed = opened.ask("admin", "GET", "/v1/access-requests").get_json()["data"]
     oldest = sorted(listed, key=lambda each: (each["requested_at"], each["request_id"]))

@@ -32,11 +32,11 @@ from ebill.errors import (
     TermsNotAccepted,
 )
 from ebill.rulebook import RuleBook
-from ebill.service import payments, people
+from ebill.service import grants, payments
 from ebill.store import payments as kept
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.tables import audit, metadata
+from ebill.store.users import User
 from tests import books, oracle
 from tests.sample import (
     AT,
@@ -76,7 +76,7 @@ def filled(emptied_store: Store) -> Store:
     put_account(emptied_store, at=long_ago + HOUR)
     put_account(emptied_store, "B", at=long_ago + HOUR)
     with writing(emptied_store, long_ago + HOUR) as write:
-        people.grant(write, ROOT, "paul", "ACME")
+        grants.grant(write, ROOT, "paul", "ACME")
     return emptied_store
 
 

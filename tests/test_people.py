@@ -16,13 +16,15 @@ from ebill.errors import (
     TokenNotFound,
     UserNotFound,
 )
-from ebill.service import people
+from ebill.service import grants, tokens, users
 from ebill.service.clients import Precondition
 from ebill.service.history import Sought, list_audit
-from ebill.store import people as kept
+from ebill.store import sessions as kept_sessions
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests.sample import (
     AT,
     NEW,
@@ -66,12 +68,12 @@ def put_user(
     store: Store, body: Any, made_to: Precondition = NEW, user_id: str = "pat", at: datetime = AT
 ) -> tuple[Data, int]:
     with writing(store, at, "root") as write:
-        return people.put_user(write, book(), user_id, body, made_to)
+        return users.put_user(write, book(), user_id, body, made_to)
 
 
 def get_user(store: Store, user_id: str = "pat") -> Data:
     with store.reading() as connection:
-        return people.get_user(connection, user_id)[0]
+        return users.get_user(connection, user_id)[0]
 
 
 # Users
@@ -173,15 +175,15 @@ def test_the_last_administrator_stays_one(filled: Store) -> None:
 def test_a_disabled_user_holds_nothing_any_more_until_enabled(filled: Store) -> None:
     put_user(filled, PRODUCER)
     with writing(filled) as write:
-        text = people.token_for(write, "pat", "a test")["token"]
-        cookie = kept.new_session(write.connection, "pat", AT)
+        text = tokens.token_for(write, "pat", "a test")["token"]
+        cookie = kept_sessions.new_session(write.connection, "pat", AT)
 
     def held() -> tuple[bool, bool]:
         with filled.reading() as connection:
             later = AT + timedelta(minutes=2)
             return (
-                kept.holder(connection, text, later) is not None,
-                kept.session_user(connection, cookie, later) is not None,
+                kept_tokens.holder(connection, text, later) is not None,
+                kept_sessions.session_user(connection, cookie, later) is not None,
             )
 
     assert held() == (True, True)
@@ -196,19 +198,19 @@ def test_a_disabled_user_holds_nothing_any_more_until_enabled(filled: Store) -> 
 
 def test_users_and_teams_are_listed(filled: Store) -> None:
     with filled.reading() as connection:
-        page = people.list_users(connection, ROOT, people.Sought(), 50, None, bytes(32))
+        page = users.list_users(connection, ROOT, users.Sought(), 50, None, bytes(32))
         assert [user["user_id"] for user in page["data"]] == ["nora", "paul", "root", "sid"]
-        assert people.list_teams(connection)["data"] == [
+        assert users.list_teams(connection)["data"] == [
             {"team_id": "north", "name": "Team North"},
             {"team_id": "south", "name": "Team South"},
         ]
-        refused(UserNotFound, lambda: people.get_user(connection, "nobody"))
+        refused(UserNotFound, lambda: users.get_user(connection, "nobody"))
 
 
 def test_a_team_has_an_id_of_its_own_and_a_name(filled: Store) -> None:
     def put_team(team_id: str, body: Any) -> Data:
         with writing(filled) as write:
-            return people.put_team(write, team_id, body)
+            return users.put_team(write, team_id, body)
 
     assert put_team("east", {"name": "East"}) == {"team_id": "east", "name": "East"}
     assert list(faults(refused(InvalidInput, lambda: put_team("east", {"name": "East"})))) == ["/team_id"]
@@ -220,7 +222,7 @@ def test_a_team_has_an_id_of_its_own_and_a_name(filled: Store) -> None:
 
 def sees(store: Store, user: User = PAUL) -> list[str]:
     with store.reading() as connection:
-        found: list[str] = people.me(connection, user)["clients"]
+        found: list[str] = users.me(connection, user)["clients"]
         return found
 
 
@@ -234,12 +236,12 @@ def test_grants_come_and_go_and_twice_is_once(filled: Store) -> None:
     assert count_of(filled, "audit") == before
     for _ in range(2):
         with writing(filled) as write:
-            people.withdraw(write, ROOT, "paul", "N1")
+            grants.withdraw(write, ROOT, "paul", "N1")
     assert sees(filled) == ["S1"]
     assert count_of(filled, "audit") == before + 1
 
 
-@pytest.mark.parametrize("change", [people.grant, people.withdraw])
+@pytest.mark.parametrize("change", [grants.grant, grants.withdraw])
 def test_nobody_grants_or_withdraws_what_they_do_not_see(filled: Store, change: Any) -> None:
     for by, client_id in ((NORA, "S1"), (SID, "N1"), (PAUL, "N1"), (ROOT, "NONE")):
         with writing(filled) as write:
@@ -250,11 +252,11 @@ def test_nobody_grants_or_withdraws_what_they_do_not_see(filled: Store, change: 
 def test_only_producers_are_granted_clients(filled: Store) -> None:
     for user_id in ("sid", "root"):
         with writing(filled) as write:
-            refusal = refused(InvalidInput, partial(people.grant, write, ROOT, user_id, "N1"))
+            refusal = refused(InvalidInput, partial(grants.grant, write, ROOT, user_id, "N1"))
             write.unchanged()
         assert list(faults(refusal)) == ["/user_id"]
     with writing(filled) as write:
-        refused(UserNotFound, lambda: people.grant(write, ROOT, "nobody", "N1"))
+        refused(UserNotFound, lambda: grants.grant(write, ROOT, "nobody", "N1"))
         write.unchanged()
 
 
@@ -264,7 +266,7 @@ def test_only_producers_are_granted_clients(filled: Store) -> None:
 def ask(store: Store, *client_ids: str, user: User = PAUL) -> str:
     with writing(store, by_now(store), user.user_id) as write:
         body = {"client_ids": list(client_ids), "reason": "new broker"}
-        request_id: str = people.request_access(write, user, body)["request_id"]
+        request_id: str = grants.request_access(write, user, body)["request_id"]
         return request_id
 
 
@@ -275,12 +277,12 @@ def by_now(store: Store) -> datetime:
 
 def decide(store: Store, by: User, request_id: str, decision: str = "granted", **body: Any) -> Data:
     with writing(store, by_now(store), by.user_id) as write:
-        return people.decide(write, by, request_id, {"decision": decision, **body})
+        return grants.decide(write, by, request_id, {"decision": decision, **body})
 
 
 def requests(store: Store, user: User) -> list[Data]:
     with store.reading() as connection:
-        found: list[Data] = people.access_requests(connection, user)["data"]
+        found: list[Data] = grants.access_requests(connection, user)["data"]
         return found
 
 
@@ -345,7 +347,7 @@ def test_a_request_that_cannot_be_meant_is_refused(filled: Store) -> None:
     ]
     for body, places in wrong:
         with writing(filled) as write:
-            assert set(faults(refused(InvalidInput, partial(people.request_access, write, PAUL, body)))) == places
+            assert set(faults(refused(InvalidInput, partial(grants.request_access, write, PAUL, body)))) == places
             write.unchanged()
 
 
@@ -354,30 +356,30 @@ def test_a_request_that_cannot_be_meant_is_refused(filled: Store) -> None:
 
 def test_a_token_is_shown_once_and_counts_until_it_ends(filled: Store) -> None:
     with writing(filled, AT, "paul") as write:
-        made = people.make_token(write, PAUL, {"name": "script", "days": 2})
+        made = tokens.make_token(write, PAUL, {"name": "script", "days": 2})
     text = made.pop("token")
     assert made["expires_at"] == made["created_at"] + timedelta(days=2)
 
     def holder(after: timedelta) -> str | None:
         with filled.reading() as connection:
-            found = kept.holder(connection, text, made["created_at"] + after)
+            found = kept_tokens.holder(connection, text, made["created_at"] + after)
             return found[0].user_id if found else None
 
     assert holder(timedelta(days=2) - timedelta(seconds=1)) == "paul"
     assert holder(timedelta(days=2)) is None
     with filled.reading() as connection:
-        for listed in (people.list_tokens(connection, PAUL), people.tokens_of(connection, "paul")):
+        for listed in (tokens.list_tokens(connection, PAUL), tokens.tokens_of(connection, "paul")):
             assert text not in str(listed)
             assert [token["token_id"] for token in listed["data"]] == [made["token_id"]]
         for user in (NORA, ROOT):
-            assert people.list_tokens(connection, user)["data"] == []
-        assert refused(UserNotFound, lambda: people.tokens_of(connection, "nobody"))
+            assert tokens.list_tokens(connection, user)["data"] == []
+        assert refused(UserNotFound, lambda: tokens.tokens_of(connection, "nobody"))
 
 
 @pytest.mark.parametrize("days", [0, 366, -1, "90", 1.0])
 def test_a_token_lives_a_year_at_most(filled: Store, days: Any) -> None:
     with writing(filled) as write:
-        refusal = refused(InvalidInput, lambda: people.make_token(write, PAUL, {"name": "script", "days": days}))
+        refusal = refused(InvalidInput, lambda: tokens.make_token(write, PAUL, {"name": "script", "days": days}))
         write.unchanged()
     assert list(faults(refusal)) == ["/days"]
 
@@ -385,11 +387,11 @@ def test_a_token_lives_a_year_at_most(filled: Store, days: Any) -> None:
 def test_a_token_is_revoked_by_its_owner_or_an_administrator_once(filled: Store) -> None:
     def made() -> Data:
         with writing(filled) as write:
-            return people.make_token(write, PAUL, {"name": "script"})
+            return tokens.make_token(write, PAUL, {"name": "script"})
 
     def revoke(by: User, token_id: str) -> None:
         with writing(filled, AT, by.user_id) as write:
-            people.revoke_token(write, by, token_id)
+            tokens.revoke_token(write, by, token_id)
 
     first, second = made(), made()
     for by, token_id in ((NORA, first["token_id"]), (PAUL, "none")):
@@ -399,23 +401,23 @@ def test_a_token_is_revoked_by_its_owner_or_an_administrator_once(filled: Store)
     refused(TokenNotFound, lambda: revoke(PAUL, first["token_id"]))
     with filled.reading() as connection:
         for token in (first, second):
-            assert kept.holder(connection, token["token"], AT + timedelta(minutes=1)) is None
+            assert kept_tokens.holder(connection, token["token"], AT + timedelta(minutes=1)) is None
 
 
 def test_terms_are_accepted_and_declined_and_change_nothing_else(filled: Store) -> None:
     put_user(filled, PRODUCER | {"entitlements": ["client_administration"]})
     with filled.reading() as connection:
-        as_signed_in = kept.user(connection, "pat")
+        as_signed_in = kept_users.user(connection, "pat")
     assert as_signed_in is not None
     put_user(filled, PRODUCER | {"name": "Renamed", "entitlements": []}, Precondition(1))
     for accepted, at in ((True, AT + timedelta(days=1)), (False, None)):
         with writing(filled, AT + timedelta(days=1), "pat") as write:
-            body = people.accept_terms(write, as_signed_in, accepted=accepted)
+            body = users.accept_terms(write, as_signed_in, accepted=accepted)
         assert (body["payment_terms_accepted_at"] is not None) is (at is not None)
         assert (body["name"], body["entitlements"]) == ("Renamed", [])
     assert get_user(filled)["version"] == 4
-    assert people.terms({"accepted": True}) is True
-    refused(InvalidInput, lambda: people.terms({"accepted": 1}))
+    assert users.terms({"accepted": True}) is True
+    refused(InvalidInput, lambda: users.terms({"accepted": 1}))
 
 
 # The audit
@@ -444,7 +446,9 @@ def test_an_audit_has_rows_of_the_clients_that_its_reader_sees_now(filled: Store
     assert {row["client_id"] for row in audited(filled, SID)} == {"S1"}
     assert {row["client_id"] for row in audited(filled, PAUL)} == {"N1"}
     with writing(filled, by_now(filled), "nora") as write:
-        kept.change_user(write.connection, User("nora", "Nora", "client_manager", "PA", 2, frozenset(), frozenset()))
+        kept_users.change_user(
+            write.connection, User("nora", "Nora", "client_manager", "PA", 2, frozenset(), frozenset())
+        )
         write.audit("move_to_another_team", subject="nora")
     # What she did to N1 is no longer hers to read; what she did to no client is.
     assert [row["action"] for row in audited(filled, NORA)] == ["move_to_another_team"]
@@ -498,7 +502,7 @@ def test_pages_of_an_audit_hold_rows_of_one_instant_however_they_are_cut(filled:
 
 def test_no_secret_stands_in_the_audit(filled: Store) -> None:
     with writing(filled, AT, "paul") as write:
-        made = people.make_token(write, PAUL, {"name": "script"})
+        made = tokens.make_token(write, PAUL, {"name": "script"})
     assert made["token"] not in str(audited(filled, ROOT))
     assert made["token"].rsplit("_", 1)[-1] not in str(audited(filled, ROOT))
     assert datetime(2026, 1, 1, tzinfo=UTC) < made["created_at"]

@@ -11,10 +11,14 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ebill.store import people
+from ebill.store import grants, sessions, tokens, users
 from ebill.store.engine import Store
-from ebill.store.people import SESSION_IDLE, SESSION_WHOLE, Token, User
-from ebill.store.tables import ENTITLEMENTS, metadata, sessions, tokens
+from ebill.store.sessions import SESSION_IDLE, SESSION_WHOLE
+from ebill.store.tables import ENTITLEMENTS, metadata
+from ebill.store.tables import sessions as sessions_table
+from ebill.store.tables import tokens as tokens_table
+from ebill.store.tokens import Token
+from ebill.store.users import User
 from tests.records import ACME, AT, ZENITH, asked, changing, furnish, user
 
 DAY = timedelta(days=1)
@@ -29,12 +33,12 @@ def somebody(store: Store) -> None:
     furnish(store)
     with changing(store) as connection:
         for each in (PAT, NORA, ADA):
-            people.add_user(connection, each, AT)
+            users.add_user(connection, each, AT)
 
 
 def found(store: Store, user_id: str) -> User | None:
     with store.reading() as connection:
-        return people.user(connection, user_id)
+        return users.user(connection, user_id)
 
 
 # Users
@@ -52,25 +56,25 @@ def test_there_is_no_other_user(store: Store, user_id: str) -> None:
 
 def test_all_users_come_by_id(store: Store) -> None:
     with store.reading() as connection:
-        assert people.all_users(connection) == [ADA, NORA, PAT]
+        assert users.all_users(connection) == [ADA, NORA, PAT]
 
 
 def test_an_id_is_taken_whatever_its_case(store: Store) -> None:
     with store.reading() as connection:
-        taken = [people.is_taken(connection, each) for each in ("pat-producer", "Pat-PRODUCER", "pat")]
+        taken = [users.is_taken(connection, each) for each in ("pat-producer", "Pat-PRODUCER", "pat")]
     assert taken == [True, True, False]
     with pytest.raises(IntegrityError), changing(store) as connection:
-        people.add_user(connection, user("PAT-producer"), AT)
+        users.add_user(connection, user("PAT-producer"), AT)
 
 
 def test_a_change_of_a_user_keeps_all_but_the_role(store: Store) -> None:
     changed = User(PAT.user_id, "Pat", "admin", "NY", 2, frozenset({"renewals"}), frozenset({"south"}), AT, AT + DAY)
     with changing(store) as connection:
-        people.change_user(connection, changed)
+        users.change_user(connection, changed)
     assert found(store, PAT.user_id) == replace(changed, role="producer")
     back = replace(PAT, version=3, entitlements=frozenset(), teams=frozenset())
     with changing(store) as connection:
-        people.change_user(connection, back)
+        users.change_user(connection, back)
     assert found(store, PAT.user_id) == back
     assert found(store, NORA.user_id) == NORA
 
@@ -78,25 +82,25 @@ def test_a_change_of_a_user_keeps_all_but_the_role(store: Store) -> None:
 @pytest.mark.parametrize("version", [0, 1, 3])
 def test_a_change_of_a_user_follows_the_version_before(store: Store, version: int) -> None:
     with pytest.raises(RuntimeError, match="moved on"), changing(store) as connection:
-        people.change_user(connection, replace(PAT, version=version, name="Pat"))
+        users.change_user(connection, replace(PAT, version=version, name="Pat"))
     assert found(store, PAT.user_id) == PAT
 
 
 def test_administrators_who_may_sign_in_are_counted(store: Store) -> None:
     with changing(store) as connection:
-        people.add_user(connection, user("bob-admin", "admin"), AT)
-        people.change_user(connection, replace(ADA, version=2, disabled_at=AT))
+        users.add_user(connection, user("bob-admin", "admin"), AT)
+        users.change_user(connection, replace(ADA, version=2, disabled_at=AT))
     with store.reading() as connection:
-        assert people.active_admins(connection) == ["bob-admin"]
+        assert users.active_admins(connection) == ["bob-admin"]
 
 
 def test_a_password_is_kept_as_its_hash(store: Store) -> None:
     with store.reading() as connection:
-        assert people.password_of(connection, "pat-producer") is None
+        assert users.password_of(connection, "pat-producer") is None
     with changing(store) as connection:
-        people.set_password(connection, "pat-producer", "$argon2id$1")
+        users.set_password(connection, "pat-producer", "$argon2id$1")
     with store.reading() as connection:
-        passwords = [people.password_of(connection, each) for each in ("pat-producer", "nora-north", "nobody")]
+        passwords = [users.password_of(connection, each) for each in ("pat-producer", "nora-north", "nobody")]
     assert passwords == ["$argon2id$1", None, None]
 
 
@@ -110,26 +114,26 @@ def test_a_password_is_no_part_of_a_user() -> None:
 
 def test_teams_come_by_id_with_their_names(store: Store) -> None:
     with store.reading() as connection:
-        assert list(people.team_names(connection).items()) == [("north", "North"), ("south", "South")]
+        assert list(users.team_names(connection).items()) == [("north", "North"), ("south", "South")]
     with pytest.raises(IntegrityError), changing(store) as connection:
-        people.add_team(connection, "north", "Nord")
+        users.add_team(connection, "north", "Nord")
 
 
 def test_a_client_is_granted_once_and_withdrawn_once(store: Store) -> None:
     with changing(store) as connection:
-        granted = [people.grant(connection, "pat-producer", each, "nora", AT) for each in (ZENITH, ACME, ACME)]
+        granted = [grants.grant(connection, "pat-producer", each, "nora", AT) for each in (ZENITH, ACME, ACME)]
         assert granted == [True, True, False]
-        assert people.granted(connection, "pat-producer") == [ACME, ZENITH]
-        assert people.granted(connection, "nora-north") == []
-        withdrawn = [people.withdraw(connection, who, ACME) for who in ("nora-north", "pat-producer", "pat-producer")]
+        assert grants.granted(connection, "pat-producer") == [ACME, ZENITH]
+        assert grants.granted(connection, "nora-north") == []
+        withdrawn = [grants.withdraw(connection, who, ACME) for who in ("nora-north", "pat-producer", "pat-producer")]
         assert withdrawn == [False, True, False]
-        assert people.granted(connection, "pat-producer") == [ZENITH]
+        assert grants.granted(connection, "pat-producer") == [ZENITH]
 
 
 @pytest.mark.parametrize(("user_id", "client_id"), [("nobody", ACME), ("pat-producer", "3000-NOBODY")])
 def test_a_grant_is_of_a_client_there_is_to_a_user_there_is(store: Store, user_id: str, client_id: str) -> None:
     with pytest.raises(IntegrityError), changing(store) as connection:
-        people.grant(connection, user_id, client_id, "nora", AT)
+        grants.grant(connection, user_id, client_id, "nora", AT)
 
 
 def asked_for(rows: list[Any]) -> list[tuple[str, str, str]]:
@@ -138,10 +142,10 @@ def asked_for(rows: list[Any]) -> list[tuple[str, str, str]]:
 
 def test_a_request_is_for_several_clients_whether_they_are_there_or_not(store: Store) -> None:
     with changing(store) as connection:
-        people.add_request(connection, "r1", "pat-producer", [ZENITH, "3000-NOBODY", ACME], "a reason", AT)
-        people.add_request(connection, "r2", "pat-producer", [ACME], "again", AT + DAY)
+        grants.add_request(connection, "r1", "pat-producer", [ZENITH, "3000-NOBODY", ACME], "a reason", AT)
+        grants.add_request(connection, "r2", "pat-producer", [ACME], "again", AT + DAY)
     with store.reading() as connection:
-        own = people.requests_of(connection, "pat-producer")
+        own = grants.requests_of(connection, "pat-producer")
         assert asked_for(own) == [
             ("r2", ACME, "pending"),
             ("r1", ACME, "pending"),
@@ -152,7 +156,7 @@ def test_a_request_is_for_several_clients_whether_they_are_there_or_not(store: S
             ("pat-producer", AT + DAY, "again"),
             ("pat-producer", AT, "a reason"),
         ]
-        assert people.requests_of(connection, "nora-north") == []
+        assert grants.requests_of(connection, "nora-north") == []
 
 
 @pytest.mark.parametrize(
@@ -169,18 +173,18 @@ def test_a_request_is_seen_by_the_team_of_each_client(
     store: Store, teams: list[str] | None, seen: list[tuple[str, str, str]]
 ) -> None:
     with changing(store) as connection:
-        people.add_request(connection, "r1", "pat-producer", [ZENITH, "3000-NOBODY", ACME], "a reason", AT)
+        grants.add_request(connection, "r1", "pat-producer", [ZENITH, "3000-NOBODY", ACME], "a reason", AT)
     with store.reading() as connection:
-        assert asked_for(people.requests_to(connection, teams)) == seen
+        assert asked_for(grants.requests_to(connection, teams)) == seen
 
 
 def test_a_decision_is_made_once_for_each_client(store: Store) -> None:
     with changing(store) as connection:
-        people.add_request(connection, "r1", "pat-producer", [ACME, ZENITH], "a reason", AT)
-        people.add_request(connection, "r2", "pat-producer", [ACME], "again", AT)
+        grants.add_request(connection, "r1", "pat-producer", [ACME, ZENITH], "a reason", AT)
+        grants.add_request(connection, "r2", "pat-producer", [ACME], "again", AT)
     with changing(store) as connection:
         decided = [
-            people.decide(connection, request_id, client_id, decision, "nora", AT + DAY, "because")
+            grants.decide(connection, request_id, client_id, decision, "nora", AT + DAY, "because")
             for request_id, client_id, decision in (
                 ("r1", ACME, "granted"),
                 ("r1", ACME, "declined"),
@@ -191,7 +195,7 @@ def test_a_decision_is_made_once_for_each_client(store: Store) -> None:
         ]
     assert decided == [True, False, True, False, False]
     with store.reading() as connection:
-        own = people.requests_of(connection, "pat-producer")
+        own = grants.requests_of(connection, "pat-producer")
     assert [(*row[-4:],) for row in own] == [
         (ACME, "granted", AT + DAY, "because"),
         (ZENITH, "declined", AT + DAY, "because"),
@@ -204,12 +208,12 @@ def test_a_decision_is_made_once_for_each_client(store: Store) -> None:
 
 def new_token(store: Store, expires_at: datetime = AT + 90 * DAY, user_id: str = "pat-producer") -> tuple[Token, str]:
     with changing(store) as connection:
-        return people.new_token(connection, user_id, "laptop", AT, expires_at)
+        return tokens.new_token(connection, user_id, "laptop", AT, expires_at)
 
 
 def held(store: Store, text: str, at: datetime = AT) -> tuple[User, str] | None:
     with store.reading() as connection:
-        return people.holder(connection, text, at)
+        return tokens.holder(connection, text, at)
 
 
 def test_a_token_is_a_prefix_an_id_a_secret_and_a_checksum(store: Store) -> None:
@@ -233,7 +237,7 @@ def test_no_two_tokens_are_alike(store: Store) -> None:
 def test_a_token_is_kept_as_a_hash_only(store: Store) -> None:
     _, written = new_token(store)
     with store.reading() as connection:
-        kept = connection.execute(select(tokens)).one()
+        kept = connection.execute(select(tokens_table)).one()
     secret = written.split("_")[2][:43]
     assert len(kept.hash) == 32
     assert not any(secret in str(value) or secret.encode() in bytes(str(value), "utf-8") for value in kept)
@@ -254,7 +258,7 @@ def altered(written: str, place: int) -> str:
 
 
 def with_checksum(text: str) -> str:
-    return text + people._base62(zlib.crc32(text.encode()), 6)
+    return text + tokens._base62(zlib.crc32(text.encode()), 6)
 
 
 WRONG: dict[str, Callable[[str, str], str]] = {
@@ -289,7 +293,7 @@ def test_what_is_no_token_is_nobodys_and_costs_one_question_whatever_is_wrong_wi
         spoilt = spoil(written, other)
         assert spoilt != written, what
         with store.reading() as connection, asked(store) as questions:
-            assert people.holder(connection, spoilt, AT) is None, what
+            assert tokens.holder(connection, spoilt, AT) is None, what
         assert len(questions) == 1, what
     assert held(store, written) is not None
 
@@ -300,33 +304,33 @@ def test_a_token_that_counts_no_more_is_nobodys_and_costs_as_much(store: Store, 
     at = AT + DAY if reason == "expired" else AT
     with changing(store) as connection:
         if reason == "revoked":
-            assert people.revoke(connection, token.token_id, AT)
+            assert tokens.revoke(connection, token.token_id, AT)
         if reason == "disabled":
-            people.change_user(connection, replace(PAT, version=2, disabled_at=AT))
+            users.change_user(connection, replace(PAT, version=2, disabled_at=AT))
     with store.reading() as connection, asked(store) as questions:
-        assert people.holder(connection, written, at) is None
+        assert tokens.holder(connection, written, at) is None
     assert len(questions) == 1
 
 
 def test_a_token_is_revoked_once_and_for_good(store: Store) -> None:
     token, written = new_token(store)
     with changing(store) as connection:
-        revoked = [people.revoke(connection, each, AT + TICK) for each in (token.token_id, token.token_id, "nothing")]
+        revoked = [tokens.revoke(connection, each, AT + TICK) for each in (token.token_id, token.token_id, "nothing")]
     assert revoked == [True, False, False]
     assert held(store, written, AT + DAY) is None
     with store.reading() as connection:
-        assert people.tokens_of(connection, "pat-producer") == [replace(token, revoked_at=AT + TICK)]
+        assert tokens.tokens_of(connection, "pat-producer") == [replace(token, revoked_at=AT + TICK)]
 
 
 def test_the_tokens_of_a_user_are_theirs_oldest_first(store: Store) -> None:
     with changing(store) as connection:
-        second, _ = people.new_token(connection, "pat-producer", "b", AT + DAY, AT + 2 * DAY)
-        first, _ = people.new_token(connection, "pat-producer", "a", AT, AT + 2 * DAY)
-        another, _ = people.new_token(connection, "nora-north", "c", AT + 2 * DAY, AT + 3 * DAY)
+        second, _ = tokens.new_token(connection, "pat-producer", "b", AT + DAY, AT + 2 * DAY)
+        first, _ = tokens.new_token(connection, "pat-producer", "a", AT, AT + 2 * DAY)
+        another, _ = tokens.new_token(connection, "nora-north", "c", AT + 2 * DAY, AT + 3 * DAY)
     with store.reading() as connection:
-        assert people.tokens_of(connection, "pat-producer") == [first, second]
-        assert people.tokens_of(connection, None) == [first, second, another]
-        assert people.tokens_of(connection, "nobody") == []
+        assert tokens.tokens_of(connection, "pat-producer") == [first, second]
+        assert tokens.tokens_of(connection, None) == [first, second, another]
+        assert tokens.tokens_of(connection, "nobody") == []
 
 
 def test_the_last_use_of_a_token_is_known_to_a_few_minutes(store: Store) -> None:
@@ -335,15 +339,15 @@ def test_the_last_use_of_a_token_is_known_to_a_few_minutes(store: Store) -> None
     last = None
     for at, due in [(AT, True), (AT + 4 * minute, False), (AT + 5 * minute, True), (AT, False), (AT + DAY, True)]:
         with store.reading() as connection:
-            assert people.use_is_due(connection, token.token_id, at) == due
+            assert tokens.use_is_due(connection, token.token_id, at) == due
         with store.noting() as connection:
-            people.used(connection, token.token_id, at)
+            tokens.used(connection, token.token_id, at)
         last = at if due else last
         with store.reading() as connection:
-            assert people.tokens_of(connection, None)[0].last_used_at == last
+            assert tokens.tokens_of(connection, None)[0].last_used_at == last
     assert held(store, written) is not None
     with store.reading() as connection:
-        assert not people.use_is_due(connection, "nothing", AT)
+        assert not tokens.use_is_due(connection, "nothing", AT)
 
 
 # Sessions
@@ -351,17 +355,17 @@ def test_the_last_use_of_a_token_is_known_to_a_few_minutes(store: Store) -> None
 
 def new_session(store: Store, user_id: str = "pat-producer", at: datetime = AT) -> str:
     with changing(store) as connection:
-        return people.new_session(connection, user_id, at)
+        return sessions.new_session(connection, user_id, at)
 
 
 def session_user(store: Store, cookie: str, at: datetime) -> User | None:
     with store.reading() as connection:
-        return people.session_user(connection, cookie, at)
+        return sessions.session_user(connection, cookie, at)
 
 
 def see(store: Store, cookie: str, at: datetime) -> None:
     with store.noting() as connection:
-        people.seen(connection, cookie, at)
+        sessions.seen(connection, cookie, at)
 
 
 def test_a_session_is_256_random_bits_kept_as_a_hash_only(store: Store) -> None:
@@ -369,7 +373,7 @@ def test_a_session_is_256_random_bits_kept_as_a_hash_only(store: Store) -> None:
     assert len(set(cookies)) == 20
     assert all(re.fullmatch(r"[0-9A-Za-z_-]{43}", cookie) for cookie in cookies)
     with store.reading() as connection:
-        kept = connection.execute(select(sessions)).all()
+        kept = connection.execute(select(sessions_table)).all()
     assert not any(cookie in repr(kept) for cookie in cookies)
     assert {len(row.hash) for row in kept} == {32}
 
@@ -400,10 +404,10 @@ def test_the_use_of_a_session_is_noted_every_minute_and_not_taken_back(store: St
     for seconds, due in [(59, False), (60, True), (0, False), (119, False), (120, True)]:
         at = AT + timedelta(seconds=seconds)
         with store.reading() as connection:
-            assert people.session_use_is_due(connection, cookie, at) == due
+            assert sessions.session_use_is_due(connection, cookie, at) == due
         see(store, cookie, at)
     with store.reading() as connection:
-        assert connection.scalar(select(sessions.c.seen_at)) == AT + timedelta(minutes=2)
+        assert connection.scalar(select(sessions_table.c.seen_at)) == AT + timedelta(minutes=2)
 
 
 @pytest.mark.parametrize("cookie", ["", "0" * 43, "é", "\0", "\ud800", "x" * 1_000_000])
@@ -416,28 +420,28 @@ def test_one_session_ends_or_all_of_a_user_and_nobody_elses(store: Store) -> Non
     first, second, third = (new_session(store) for _ in range(3))
     other = new_session(store, "nora-north")
     with changing(store) as connection:
-        assert people.end_sessions(connection, "nora-north", AT, first) == 0
-        assert people.end_sessions(connection, "pat-producer", AT, first) == 1
-        assert people.end_sessions(connection, "pat-producer", AT, first) == 0
+        assert sessions.end_sessions(connection, "nora-north", AT, first) == 0
+        assert sessions.end_sessions(connection, "pat-producer", AT, first) == 1
+        assert sessions.end_sessions(connection, "pat-producer", AT, first) == 0
     assert [session_user(store, each, AT) for each in (first, second, third, other)] == [None, PAT, PAT, NORA]
     with changing(store) as connection:
-        assert people.end_sessions(connection, "pat-producer", AT) == 2
+        assert sessions.end_sessions(connection, "pat-producer", AT) == 2
     assert [session_user(store, each, AT) for each in (first, second, third, other)] == [None, None, None, NORA]
 
 
 def test_a_disabled_user_has_no_session(store: Store) -> None:
     cookie = new_session(store)
     with changing(store) as connection:
-        people.change_user(connection, replace(PAT, version=2, disabled_at=AT))
+        users.change_user(connection, replace(PAT, version=2, disabled_at=AT))
     assert session_user(store, cookie, AT) is None
     with changing(store) as connection:
-        people.change_user(connection, replace(PAT, version=3))
+        users.change_user(connection, replace(PAT, version=3))
     assert session_user(store, cookie, AT) == replace(PAT, version=3)
 
 
 def test_an_ended_session_is_not_seen_again(store: Store) -> None:
     cookie = new_session(store)
     with changing(store) as connection:
-        people.end_sessions(connection, "pat-producer", AT)
+        sessions.end_sessions(connection, "pat-producer", AT)
     see(store, cookie, AT + timedelta(minutes=5))
     assert session_user(store, cookie, AT + timedelta(minutes=5)) is None

@@ -26,7 +26,7 @@ from ebill.sending import Outcome
 from ebill.service import outbox, payments
 from ebill.service import reminders as service
 from ebill.service.outbox import ATTEMPTS, LIFE, Made, Sent
-from ebill.store import clients, people
+from ebill.store import clients, grants, users
 from ebill.store import reminders as kept
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client
@@ -80,7 +80,7 @@ class Installed:
     def pay(self, account_id: str = "MAIN", paid_at: str = "2031-08-20") -> None:
         with self.store.writing(By("setup", self.at)) as write:
             body = {"coverage_month": "2031-09", "paid_at": paid_at}
-            user = people.user(write.connection, PAT)
+            user = users.user(write.connection, PAT)
             assert user is not None
             payments.record(write, book_file().book, user, ACME, account_id, body)
 
@@ -911,7 +911,7 @@ def test_a_client_that_is_not_open_any_more_is_left_out_and_what_is_comes_in_a_n
     installed: Installed,
 ) -> None:
     with changing(installed.store) as connection:
-        people.grant(connection, PAT, ZENITH, "setup", NOW)
+        grants.grant(connection, PAT, ZENITH, "setup", NOW)
     installed.choose(names=True)
     installed.target(email="pat@example.org", webhook_url=installed.hook.url)
     installed.make()
@@ -962,7 +962,7 @@ def test_a_message_to_somebody_who_may_not_be_told_is_not_sent(installed: Instal
         installed.target()
     elif how == "ungranted":
         with changing(installed.store) as connection:
-            people.grant(connection, PAT, ACME, "setup", NOW)
+            grants.grant(connection, PAT, ACME, "setup", NOW)
     else:
         installed.door.ask("admin", "PUT", path, {**body, "disabled": False}, {"If-Match": '"2"'})
     made, sent = installed.run()

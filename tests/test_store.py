@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from ebill.errors import KeyReused, StoreRefused, StoreUnavailable
-from ebill.store import books, clients, engine, keys, people
+from ebill.store import books, clients, engine, grants, keys, users
 from ebill.store.audit import By
 from ebill.store.books import Loaded
 from ebill.store.clients import Dossier, Entry
@@ -62,7 +62,7 @@ HOUR = timedelta(hours=1)
 
 def team_names(store: Store) -> dict[str, str]:
     with store.reading() as connection:
-        return people.team_names(connection)
+        return users.team_names(connection)
 
 
 def audit_length(store: Store) -> int:
@@ -71,7 +71,7 @@ def audit_length(store: Store) -> int:
 
 
 def add_north(connection: Connection) -> None:
-    people.add_team(connection, "north", "North")
+    users.add_team(connection, "north", "North")
 
 
 def add_north_audited(write: Writing) -> None:
@@ -279,8 +279,8 @@ def test_the_database_itself_takes_only_the_words_there_are(
                       "withdrawn": 0, "retroactive": 0, "reason": "a test"},
     }  # fmt: skip
     with changing(store) as connection:
-        people.add_user(connection, user("u"), AT)
-        people.add_request(connection, "r", "u", [ZENITH], "a test", AT)
+        users.add_user(connection, user("u"), AT)
+        grants.add_request(connection, "r", "u", [ZENITH], "a test", AT)
     row = good[table]
     with pytest.raises(IntegrityError, match=f"ck_{table}_{column}"), changing(store) as connection:
         connection.execute(insert(metadata.tables[table]), {**row, column: wrong})
@@ -317,7 +317,7 @@ def test_the_database_itself_refuses_what_does_not_hold_together(store: Store, s
 )
 def test_an_instant_comes_back_as_it_was_in_utc(store: Store, instant: datetime) -> None:
     with changing(store) as connection:
-        people.add_user(connection, user(), instant)
+        users.add_user(connection, user(), instant)
     with store.reading() as connection:
         found = connection.scalar(select(user_rows.c.created_at))
     assert found == instant
@@ -328,7 +328,7 @@ def test_an_instant_comes_back_as_it_was_in_utc(store: Store, instant: datetime)
 def test_a_naive_instant_is_refused(store: Store) -> None:
     naive = datetime(2026, 1, 5, 12)  # noqa: DTZ001  # which is the point
     with pytest.raises(StatementError, match="an instant needs a time zone"), changing(store) as connection:
-        people.add_user(connection, user(), naive)
+        users.add_user(connection, user(), naive)
     with pytest.raises(StatementError, match="an instant needs a time zone"), store.reading() as connection:
         books.at(connection, naive)
 
@@ -360,7 +360,7 @@ def test_a_reading_changes_nothing(store: Store) -> None:
     with pytest.raises(DBAPIError, match=r"readonly|read-only"), store.reading() as connection:
         add_north(connection)
     with changing(store) as connection:
-        people.add_team(connection, "south", "South")
+        users.add_team(connection, "south", "South")
     assert team_names(store) == {"south": "South"}
 
 
@@ -369,7 +369,7 @@ def test_a_note_is_kept_without_an_audit_row(store: Store) -> None:
         add_north(connection)
     assert (team_names(store), audit_length(store)) == ({"north": "North"}, 0)
     with pytest.raises(ZeroDivisionError):
-        break_off(store.noting(), lambda connection: people.add_team(connection, "south", "South"))
+        break_off(store.noting(), lambda connection: users.add_team(connection, "south", "South"))
     assert team_names(store) == {"north": "North"}
 
 
@@ -438,14 +438,14 @@ def test_a_glance_sees_what_a_reading_sees(store: Store) -> None:
     furnish(store)
     query = select(user_rows).where(user_rows.c.user_id == bindparam("user_id"))
     with changing(store) as connection:
-        people.add_user(connection, user("pat", terms_accepted_at=AT), AT)
+        users.add_user(connection, user("pat", terms_accepted_at=AT), AT)
     with store.glancing() as glance, store.reading() as connection:
         for user_id in ("pat", "nobody", "pat"):
             assert glance.execute(query, {"user_id": user_id}).first() == connection.execute(
                 query, {"user_id": user_id}
             ).first()  # fmt: skip
     with changing(store) as connection:
-        people.set_password(connection, "pat", "hash")
+        users.set_password(connection, "pat", "hash")
     with store.glancing() as glance:
         assert glance.execute(query, {"user_id": "pat"}).first().password == "hash"  # noqa: S105
 

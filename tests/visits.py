@@ -7,7 +7,7 @@ from io import BytesIO
 
 from werkzeug.test import TestResponse
 
-from ebill.store import people
+from ebill.store import sessions
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web.pages import cookies
@@ -61,13 +61,13 @@ def begin_sessions(store: Store) -> dict[str, str]:
     now = datetime.now(UTC)
     with store.writing(By("setup", now)) as write:
         named = {actor: user_id for actor, user_id in ACTORS.items() if user_id}
-        found = {actor: people.new_session(write.connection, user_id, now) for actor, user_id in named.items()}
-        found["quinn"] = people.new_session(write.connection, "quinn-quartz", now)
-        people.end_sessions(write.connection, ACTORS["revoked"], now, found["revoked"])
+        found = {actor: sessions.new_session(write.connection, user_id, now) for actor, user_id in named.items()}
+        found["quinn"] = sessions.new_session(write.connection, "quinn-quartz", now)
+        sessions.end_sessions(write.connection, ACTORS["revoked"], now, found["revoked"])
         old = now - timedelta(hours=9)
-        found["idle"] = people.new_session(write.connection, ACTORS["producer"], now - timedelta(minutes=31))
-        found["old"] = people.new_session(write.connection, ACTORS["producer"], old)
-        people.seen(write.connection, found["old"], now)
+        found["idle"] = sessions.new_session(write.connection, ACTORS["producer"], now - timedelta(minutes=31))
+        found["old"] = sessions.new_session(write.connection, ACTORS["producer"], old)
+        sessions.seen(write.connection, found["old"], now)
         write.audit("setup")
     return found
 
@@ -92,7 +92,7 @@ def rehearsed_visits(url: str) -> Iterator[Visits]:
 
 def session_ids(opened: Visits) -> dict[str, str]:
     """Give the names of the sessions."""
-    return {actor: people.session_id(cookie) for actor, cookie in opened.sessions.items()}
+    return {actor: sessions.session_id(cookie) for actor, cookie in opened.sessions.items()}
 
 
 def text_of(answer: TestResponse) -> str:

@@ -18,13 +18,13 @@ from werkzeug.test import TestResponse
 
 from ebill import access
 from ebill.bookfile import BookFile
-from ebill.store import clients, feeds, people
+from ebill.store import clients, feeds, grants, tokens, users
 from ebill.store.audit import By
 from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 from ebill.store.engine import Store, Writing
 from ebill.store.feeds import Feed
-from ebill.store.people import User
-from ebill.store.tables import users
+from ebill.store.tables import users as users_table
+from ebill.store.users import User
 from ebill.web import create_app
 from tests.books import SHIPPED
 
@@ -91,27 +91,27 @@ def fill(store: Store) -> World:
     with store.writing(By("setup", AT)) as write:
         connection = write.connection
         for team in ("north", "south"):
-            people.add_team(connection, team, team.title())
+            users.add_team(connection, team, team.title())
         for user in USERS:
-            people.add_user(connection, user, AT)
+            users.add_user(connection, user, AT)
             if user.disabled_at:
-                people.change_user(connection, replace(user, version=2))
-            terms = update(users).where(users.c.user_id == user.user_id)
+                users.change_user(connection, replace(user, version=2))
+            terms = update(users_table).where(users_table.c.user_id == user.user_id)
             connection.execute(terms.values(terms_accepted_at=user.terms_accepted_at))
         _client(write, ACME, "north", "Acme")
         _client(write, ZENITH, "south", MARK)
         for user_id, client_id in GRANTS:
-            people.grant(connection, user_id, client_id, "setup", AT)
+            grants.grant(connection, user_id, client_id, "setup", AT)
         for actor, user_id in ACTORS.items():
             if user_id:
                 _token(connection, world, actor, user_id)
         for actor, (user_id, read_only, client_ids) in SCOPED.items():
             _token(connection, world, actor, user_id, read_only=read_only, client_ids=client_ids)
         _token(connection, world, "quinn", "quinn-quartz")
-        people.revoke(connection, world.tokens["revoked"].split("_")[1], AT)
+        tokens.revoke(connection, world.tokens["revoked"].split("_")[1], AT)
         for client_id in (ACME, ZENITH):
             world.requests[client_id] = f"request-{client_id}"
-            people.add_request(connection, world.requests[client_id], "gus-ungranted", [client_id], "New broker", AT)
+            grants.add_request(connection, world.requests[client_id], "gus-ungranted", [client_id], "New broker", AT)
         write.audit("setup", subject="quinn-quartz")
     return world
 
@@ -136,8 +136,8 @@ def _client(write: Writing, client_id: str, team: str, name: str) -> None:
 
 def _token(connection: Connection, world: World, actor: str, user_id: str, **scope: Any) -> None:
     """Give an actor a token, one more that they may revoke, and a feed."""
-    _, world.tokens[actor] = people.new_token(connection, user_id, f"of {user_id}", AT, NEVER, **scope)
-    spare, _ = people.new_token(connection, user_id, "spare", AT, NEVER)
+    _, world.tokens[actor] = tokens.new_token(connection, user_id, f"of {user_id}", AT, NEVER, **scope)
+    spare, _ = tokens.new_token(connection, user_id, "spare", AT, NEVER)
     world.spare[actor] = spare.token_id
     feed = Feed(
         feeds.new_id(), user_id, "Deadlines", None, None, None, None, True, 31, 366, AT, NEVER, last_fetched_at=NEVER

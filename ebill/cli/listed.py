@@ -24,8 +24,8 @@ from ebill.service.clients import refuse_unconfigured
 from ebill.service.deadlines import Deadline, Found, Sought, default_span, head
 from ebill.service.deadlines import deadlines as find
 from ebill.standing import STANDINGS
-from ebill.store import people
-from ebill.store.people import User
+from ebill.store import users
+from ebill.store.users import User
 
 CALENDAR: Final = "Invoice deadlines"
 NAMED: Final = 5
@@ -107,7 +107,7 @@ def _days(texts: dict[str, str | None]) -> dict[str, date | None]:
 
 def _user(connection: Any, user_id: str) -> User:
     """Give a user, who must be one that is let in."""
-    user = people.user(connection, user_id)
+    user = users.user(connection, user_id)
     if user is None:
         raise UserNotFound
     if user.disabled_at is not None:

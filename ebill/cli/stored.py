@@ -19,15 +19,16 @@ import click
 from ebill import bookfile, demo, passwords
 from ebill.errors import ClientNotFound, StoreRefused, StoreUnavailable, UserNotFound
 from ebill.rulebook import RuleBook
-from ebill.service import imports, people, reminders, sealing
+from ebill.service import grants, imports, reminders, sealing, tokens, users
 from ebill.service.clients import Precondition
 from ebill.store import audit, engine
 from ebill.store import backup as copies
-from ebill.store import people as kept
+from ebill.store import tokens as kept_tokens
+from ebill.store import users as kept_users
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
-from ebill.store.people import User
 from ebill.store.tables import ENTITLEMENTS, ROLES
+from ebill.store.users import User
 
 OPERATOR = User("command", "The command on this machine", "admin", "", 0, frozenset(), frozenset())
 NOTED_TRIES = 20
@@ -164,7 +165,7 @@ def add_user(user_id: str, entitlements: tuple[str, ...], teams: tuple[str, ...]
     """Make a user."""
     body = {**given, "teams": list(teams), **({"entitlements": list(entitlements)} if entitlements else {})}
     with changing() as write:
-        people.put_user(write, book(), user_id, body, Precondition(new=True))
+        users.put_user(write, book(), user_id, body, Precondition(new=True))
     click.echo(f"{user_id} is a user now; give a token: ebill token make {user_id}")
 
 
@@ -173,12 +174,12 @@ def add_user(user_id: str, entitlements: tuple[str, ...], teams: tuple[str, ...]
 def disable_user(user_id: str) -> None:
     """Let a user in no more, from this instant on."""
     with changing() as write:
-        known = kept.user(write.connection, user_id)
+        known = kept_users.user(write.connection, user_id)
         if known is None:
             raise UserNotFound
         body = {"name": known.name, "role": known.role, "state": known.state, "disabled": True,
                 "teams": sorted(known.teams)}  # fmt: skip
-        people.put_user(write, book(), user_id, body, Precondition(known.version))
+        users.put_user(write, book(), user_id, body, Precondition(known.version))
     click.echo(f"{user_id} is let in no more")
 
 
@@ -194,7 +195,7 @@ def set_password(user_id: str, *, piped: bool, first: bool) -> None:
         password = passwords.first()
         password_hash = passwords.hashed(password)
         with changing() as write:
-            until = people.keep_first_password(write, user_id, password_hash)
+            until = users.keep_first_password(write, user_id, password_hash)
         click.echo(password)
         click.echo(f"{user_id} changes it by {until:%Y-%m-%d %H:%M} UTC", err=True)
         return
@@ -203,7 +204,7 @@ def set_password(user_id: str, *, piped: bool, first: bool) -> None:
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with changing() as write:
-        people.set_password(write, user_id, password)
+        users.set_password(write, user_id, password)
     click.echo(f"{user_id} has a new password")
 
 
@@ -242,9 +243,9 @@ def list_users() -> None:
     from ebill.render.text import table
 
     with opened() as store, store.reading() as connection:
-        users = kept.all_users(connection)
+        found = kept_users.all_users(connection)
     rows = ([u.user_id, u.name, u.role, u.state, ", ".join(sorted(u.teams | u.entitlements)),
-             "disabled" if u.disabled_at else ""] for u in users)  # fmt: skip
+             "disabled" if u.disabled_at else ""] for u in found)  # fmt: skip
     click.echo(table(["user", "name", "role", "state", "teams and entitlements", ""], rows), nl=False)
 
 
@@ -259,7 +260,7 @@ def team() -> None:
 def add_team(team_id: str, name: str) -> None:
     """Make a team."""
     with changing() as write:
-        people.put_team(write, team_id, {"name": name})
+        users.put_team(write, team_id, {"name": name})
     click.echo(f"{team_id} is a team now")
 
 
@@ -271,7 +272,7 @@ def token() -> None:
 @token.command(name="make")
 @click.argument("user_id", metavar="USER")
 @click.option("--name", default="made by the command", show_default=True)
-@click.option("--days", type=click.IntRange(1, people.TOKEN_DAYS_MOST), default=people.TOKEN_DAYS, show_default=True)
+@click.option("--days", type=click.IntRange(1, tokens.TOKEN_DAYS_MOST), default=tokens.TOKEN_DAYS, show_default=True)
 @click.option("--read-only", is_flag=True, help="It changes nothing, and hands no right on.")
 @click.option(
     "--client",
@@ -283,9 +284,9 @@ def token() -> None:
 def make_token(user_id: str, name: str, days: int, client_ids: tuple[str, ...], *, read_only: bool) -> None:
     """Make a token; it is printed this once, and kept nowhere."""
     with changing() as write:
-        if kept.user(write.connection, user_id) is None:
+        if kept_users.user(write.connection, user_id) is None:
             raise UserNotFound
-        made = people.token_for(write, user_id, name, days, read_only=read_only, client_ids=client_ids or None)
+        made = tokens.token_for(write, user_id, name, days, read_only=read_only, client_ids=client_ids or None)
     click.echo(made["token"])
     click.echo(f"token {made['token_id']} of {user_id}, until {made['expires_at']:%Y-%m-%d}", err=True)
 
@@ -295,7 +296,7 @@ def make_token(user_id: str, name: str, days: int, client_ids: tuple[str, ...], 
 def revoke_token(token_id: str) -> None:
     """Revoke a token by its id, from this instant on."""
     with changing() as write:
-        people.revoke_token(write, OPERATOR, token_id)
+        tokens.revoke_token(write, OPERATOR, token_id)
     click.echo(f"{token_id} is revoked")
 
 
@@ -306,10 +307,10 @@ def list_tokens(user_id: str | None) -> None:
     from ebill.render.text import table
 
     with opened() as store, store.reading() as connection:
-        tokens = kept.tokens_of(connection, user_id)
+        found = kept_tokens.tokens_of(connection, user_id)
     rows = ([t.token_id, t.user_id, t.name, f"{t.expires_at:%Y-%m-%d}", "read only" if t.read_only else "",
              "all" if t.client_ids is None else ", ".join(t.client_ids), "revoked" if t.revoked_at else ""]
-            for t in tokens)  # fmt: skip
+            for t in found)  # fmt: skip
     click.echo(table(["token", "user", "name", "until", "", "clients", ""], rows), nl=False)
 
 
@@ -324,7 +325,7 @@ def grant() -> None:
 def add_grants(user_id: str, client_ids: tuple[str, ...]) -> None:
     """Let a producer see clients; all of them, or none."""
     with changing() as write:
-        _each(write, people.grant, user_id, client_ids)
+        _each(write, grants.grant, user_id, client_ids)
     click.echo(f"{user_id} may see {', '.join(client_ids)}")
 
 
@@ -334,7 +335,7 @@ def add_grants(user_id: str, client_ids: tuple[str, ...]) -> None:
 def remove_grants(user_id: str, client_ids: tuple[str, ...]) -> None:
     """Take a producer's sight of clients away; of all of them, or of none."""
     with changing() as write:
-        _each(write, people.withdraw, user_id, client_ids)
+        _each(write, grants.withdraw, user_id, client_ids)
     click.echo(f"{user_id} may no longer see {', '.join(client_ids)}")
 
 

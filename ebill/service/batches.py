@@ -27,7 +27,7 @@ from ebill.service.alike import MONTH_NUMBERS, Key
 from ebill.service.clients import ELSEWHERE
 from ebill.store import many
 from ebill.store.many import Whose
-from ebill.store.people import User
+from ebill.store.users import User
 
 COLUMNS: Final = ("client_id", "account_id", "state", "product", "coverage_month", "paid_at")
 

@@ -23,8 +23,8 @@ from ebill.store import clients as kept
 from ebill.store.books import Loaded
 from ebill.store.clients import Dossier
 from ebill.store.engine import Writing
-from ebill.store.people import User
 from ebill.store.tables import clients
+from ebill.store.users import User
 
 AT_ONCE: Final = 500
 """Clients read together."""

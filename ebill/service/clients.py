@@ -56,7 +56,7 @@ from ebill.store import payments
 from ebill.store.clients import Account, Client, Dossier, Entry, ExceptionEntry, RuleEntry
 from ebill.store.engine import Writing
 from ebill.store.payments import Payment
-from ebill.store.people import User
+from ebill.store.users import User
 
 FOR_GOOD: Final = datetime.max.replace(tzinfo=UTC)
 """Until when an answer stays the same that does not depend on the day."""

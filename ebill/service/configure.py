@@ -40,7 +40,7 @@ from ebill.store import audit
 from ebill.store import clients as kept
 from ebill.store.clients import Dossier, ExceptionEntry
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 What = Literal["rule", "exception", "client", "bill_account"]
 KINDS: Final[tuple[Kind, ...]] = (

@@ -39,7 +39,7 @@ from ebill.standing import STANDINGS, Standing, standing
 from ebill.store import many
 from ebill.store.many import Whose
 from ebill.store.payments import paid_at
-from ebill.store.people import User
+from ebill.store.users import User
 
 MOST_SPAN: Final = relativedelta(months=24)
 DEFAULT_SPAN: Final = timedelta(days=14)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from ebill.rulebook import RuleBook
 from ebill.service import rows
-from ebill.store import people
+from ebill.store import users
 from ebill.store.clients import Account, Client, Dossier, ExceptionEntry, RuleEntry
-from ebill.store.people import User
+from ebill.store.users import User
 
 CLIENT: Final = "EXAMPLE-1"
 _LAST_YEAR: Final = 2098
@@ -22,7 +22,7 @@ _LAST_YEAR: Final = 2098
 def example_file(connection: Connection, book: RuleBook, user: User, now: datetime) -> str:
     """Write a file that its reader could import as it is: about a client of their own team, for the year to come."""
     year = min(now.year, _LAST_YEAR) + 1
-    teams = sorted(user.teams) or sorted(people.team_names(connection))
+    teams = sorted(user.teams) or sorted(users.team_names(connection))
     client = Client(
         client_id=CLIENT,
         version=1,

@@ -42,7 +42,7 @@ from ebill.service.forms import Id
 from ebill.store import feeds
 from ebill.store.engine import Writing
 from ebill.store.feeds import Feed, Said
-from ebill.store.people import User
+from ebill.store.users import User
 
 LIFE: Final = relativedelta(months=13)
 NAME: Final = "Invoice deadlines"

@@ -32,6 +32,8 @@ from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 ID: Final = re.compile(r"[A-Za-z0-9-]{1,32}")
 SUBJECT: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 NO_ID: Final = "must be an id: letters, digits and -, at most 32"
+CLIENTS_AT_ONCE: Final = 200
+"""How many clients are named at once at most."""
 
 
 class Id(fields.Field[str]):

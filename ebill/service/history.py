@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from ebill import access
 from ebill.service import listing
-from ebill.store import people
-from ebill.store.people import User
+from ebill.store import users
 from ebill.store.tables import audit, clients
+from ebill.store.users import User
 
 CONFIGURING: Final = frozenset(
     {
@@ -120,7 +120,7 @@ def every_line(
     cursor = None
     while True:
         with reading() as connection:
-            now = people.user(connection, user.user_id)
+            now = users.user(connection, user.user_id)
             if now is None or now.disabled_at:
                 return
             access.allow(now, "read_audit")

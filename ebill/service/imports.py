@@ -53,7 +53,7 @@ from ebill.service.scopes import bare, scope
 from ebill.store import clients as kept
 from ebill.store.clients import Account, Client, Dossier, ExceptionEntry, RuleEntry
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 AT_ONCE: Final = 500
 """Clients looked up and kept together."""

@@ -21,8 +21,8 @@ from ebill import access
 from ebill.errors import BadRequest
 from ebill.store.keys import openers
 from ebill.store.many import holds
-from ebill.store.people import User
 from ebill.store.tables import client_versions, clients
+from ebill.store.users import User
 
 PAGE: Final = 50
 PAGE_MOST: Final = 200

@@ -24,7 +24,7 @@ from ebill.service.clients import refuse_unconfigured
 from ebill.service.deadlines import Begun, Sought, begin, default_span
 from ebill.service.invoices import versions
 from ebill.standing import Standing
-from ebill.store.people import User
+from ebill.store.users import User
 
 Group = Literal["grace", "due", "pay_by", "posting", "lapsed"]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)

@@ -28,13 +28,13 @@ from ebill.rulebook import RuleBook
 from ebill.sending import MailServer, Network, Outcome
 from ebill.service.calendars import TITLES
 from ebill.service.reminders import Due, Reminder, due, is_reminded, still_due
-from ebill.store import people
 from ebill.store import reminders as kept
+from ebill.store import users
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.people import User
 from ebill.store.reminders import Channel, Choice, Deadline, Key, Message, Target, Waiting
 from ebill.store.tables import clients
+from ebill.store.users import User
 
 IN_A_MESSAGE: Final = 500
 """Reminders in a message at most."""
@@ -371,7 +371,7 @@ def _take(connection: Connection, message_id: str, known: set[Deadline], now: da
 
 def _why_not(connection: Connection, message: Message, target: Target, known: set[Deadline]) -> str:
     """Say why a message is not to be sent any more; nothing where it is."""
-    user = people.user(connection, message.user_id)
+    user = users.user(connection, message.user_id)
     if user is None or not is_reminded(user):
         return "its user may not be told of deadlines any more"
     if message.channel not in target.channels:

@@ -43,7 +43,7 @@ from ebill.store import payments as kept
 from ebill.store.clients import Account, Client
 from ebill.store.engine import Writing
 from ebill.store.payments import Payment
-from ebill.store.people import User
+from ebill.store.users import User
 
 NOTICE: Final = "A notice of a payment made elsewhere: no money moves here."
 _SHOWN: Final = (

@@ -23,11 +23,11 @@ from ebill.rulebook import RuleBook
 from ebill.service.deadlines import Deadline, Found, Sought, deadlines
 from ebill.service.forms import load
 from ebill.standing import Standing
-from ebill.store import people
 from ebill.store import reminders as kept
+from ebill.store import users
 from ebill.store.engine import Writing
-from ebill.store.people import User
 from ebill.store.reminders import Channel, Choice, Key, Target
+from ebill.store.users import User
 
 LEAD_MOST: Final = 60
 LEADS_MOST: Final = 5
@@ -219,7 +219,7 @@ def is_reminded(user: User | None) -> bool:
 
 def due(connection: Connection, book: RuleBook, user_id: str, as_of: date, now: datetime) -> Due | None:
     """Find what is to be made for a user as of a day; None where they are not reminded of anything."""
-    user = people.user(connection, user_id)
+    user = users.user(connection, user_id)
     choice, target = kept.choice(connection, user_id), kept.target(connection, user_id)
     if user is None or not is_reminded(user) or choice is None or target is None:
         return None
@@ -244,7 +244,7 @@ def still_due(
     connection: Connection, book: RuleBook, user_id: str, of: Collection[kept.Deadline], now: datetime
 ) -> set[kept.Deadline]:
     """Give of some deadlines, of at most 24 months, those that a user is to be reminded of as things are now."""
-    user = people.user(connection, user_id)
+    user = users.user(connection, user_id)
     if user is None or not is_reminded(user) or not of:
         return set()
     days, kinds = [day for day, *_ in of], frozenset(cast("tuple[Kind, ...]", tuple(each[-1] for each in of)))
@@ -290,7 +290,7 @@ def _audited(target: Target) -> dict[str, Any]:
 
 
 def _known(connection: Connection, user_id: str) -> User:
-    found = people.user(connection, user_id)
+    found = users.user(connection, user_id)
     if found is None:
         raise UserNotFound
     return found

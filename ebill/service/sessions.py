@@ -14,9 +14,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from ebill.errors import NotSignedIn, SessionNotFound, UserNotFound, WrongPassword
-from ebill.store import people
+from ebill.store import sessions, users
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 PROOF_LASTS: Final = timedelta(minutes=15)
 """How long a sign-in, or a password given since, proves who somebody is."""
@@ -24,12 +24,12 @@ PROOF_LASTS: Final = timedelta(minutes=15)
 
 def password_kept(connection: Connection, user_id: str) -> str | None:
     """Give the hash of a user's password; None where there is no such user, or no password."""
-    return people.password_of(connection, user_id)
+    return users.password_of(connection, user_id)
 
 
 def first_until(connection: Connection, user_id: str) -> datetime | None:
     """Give until when a user's first password waits to be changed; None where they have no first one."""
-    return people.first_password_until(connection, user_id)
+    return users.first_password_until(connection, user_id)
 
 
 def first_of(connection: Connection, user_id: str, now: datetime) -> User | None:
@@ -37,10 +37,10 @@ def first_of(connection: Connection, user_id: str, now: datetime) -> User | None
 
     Raises NotSignedIn where it was not changed in time, or the user is disabled.
     """
-    until = people.first_password_until(connection, user_id)
+    until = users.first_password_until(connection, user_id)
     if until is None:
         return None
-    found = people.user(connection, user_id)
+    found = users.user(connection, user_id)
     if found is None or found.disabled_at or until <= now:
         raise NotSignedIn
     return found
@@ -54,11 +54,11 @@ def begin(write: Writing, user_id: str, kept: str, anew: str | None, before: str
     session outlives a sign-in.
     """
     found = _held(write.connection, user_id, kept)
-    if found is None or people.first_password_until(write.connection, user_id):
+    if found is None or users.first_password_until(write.connection, user_id):
         write.unchanged()
         return None
     if anew is not None:
-        people.set_password(write.connection, user_id, anew)
+        users.set_password(write.connection, user_id, anew)
     return _begun(write, found, before)
 
 
@@ -68,19 +68,19 @@ def begin_with_first(write: Writing, user_id: str, kept: str, own: str, before: 
     None as there, and where the password is no first one, or was not changed in time.
     """
     found = _held(write.connection, user_id, kept)
-    until = people.first_password_until(write.connection, user_id)
+    until = users.first_password_until(write.connection, user_id)
     if found is None or until is None or until <= write.at:
         write.unchanged()
         return None
-    people.set_password(write.connection, user_id, own)
-    people.end_sessions(write.connection, user_id, write.at)
+    users.set_password(write.connection, user_id, own)
+    sessions.end_sessions(write.connection, user_id, write.at)
     write.audit("change_password", subject=user_id)
     return _begun(write, found, before)
 
 
 def identified(connection: Connection, oidc_subject: str) -> User | None:
     """Give the user whom an identity provider knows by this subject; None where there is none, or they are disabled."""
-    found = people.by_subject(connection, oidc_subject)
+    found = users.by_subject(connection, oidc_subject)
     return found if found and not found.disabled_at else None
 
 
@@ -99,32 +99,32 @@ def change_password(write: Writing, user: User, kept: str, own: str) -> str:
     All other sessions end, and so does the one that asks, for a new one. Tokens stay. Raises WrongPassword where the
     password was changed meanwhile.
     """
-    if people.password_of(write.connection, user.user_id) != kept:
+    if users.password_of(write.connection, user.user_id) != kept:
         raise WrongPassword
-    people.set_password(write.connection, user.user_id, own)
-    people.end_sessions(write.connection, user.user_id, write.at)
+    users.set_password(write.connection, user.user_id, own)
+    sessions.end_sessions(write.connection, user.user_id, write.at)
     write.audit("change_password", subject=user.user_id)
-    return people.new_session(write.connection, user.user_id, write.at)
+    return sessions.new_session(write.connection, user.user_id, write.at)
 
 
 def _held(connection: Connection, user_id: str, kept: str) -> User | None:
     """Give a user who may sign in, and whose password is still the one that was looked at."""
-    found = people.user(connection, user_id)
-    return found if found and not found.disabled_at and people.password_of(connection, user_id) == kept else None
+    found = users.user(connection, user_id)
+    return found if found and not found.disabled_at and users.password_of(connection, user_id) == kept else None
 
 
 def _begun(write: Writing, user: User, before: str | None) -> str:
-    if before is not None and (owner := people.session_user(write.connection, before, write.at)):
-        people.end_sessions(write.connection, owner.user_id, write.at, before)
+    if before is not None and (owner := sessions.session_user(write.connection, before, write.at)):
+        sessions.end_sessions(write.connection, owner.user_id, write.at, before)
     write.audit("sign_in", subject=user.user_id)
-    return people.new_session(write.connection, user.user_id, write.at)
+    return sessions.new_session(write.connection, user.user_id, write.at)
 
 
 def end_all_of(write: Writing, user_id: str) -> None:
     """End every session of a user, from this instant on. Raises UserNotFound."""
-    if people.user(write.connection, user_id) is None:
+    if users.user(write.connection, user_id) is None:
         raise UserNotFound
-    if people.end_sessions(write.connection, user_id, write.at):
+    if sessions.end_sessions(write.connection, user_id, write.at):
         write.audit("end_sessions", subject=user_id)
     else:
         write.unchanged()
@@ -132,36 +132,36 @@ def end_all_of(write: Writing, user_id: str) -> None:
 
 def end(write: Writing, user: User, cookie: str) -> None:
     """End the session of a cookie, from this instant on."""
-    people.end_sessions(write.connection, user.user_id, write.at, cookie)
+    sessions.end_sessions(write.connection, user.user_id, write.at, cookie)
     write.audit("sign_out", subject=user.user_id)
 
 
 def end_one(write: Writing, user: User, session_id: str) -> None:
     """End a session of the user's own, from this instant on. Raises SessionNotFound."""
-    if not people.end_session(write.connection, user.user_id, session_id, write.at):
+    if not sessions.end_session(write.connection, user.user_id, session_id, write.at):
         raise SessionNotFound
     write.audit("end_session", subject=session_id)
 
 
 def named(cookie: str) -> str:
     """Name the session of a cookie, as it is listed."""
-    return people.session_id(cookie)
+    return sessions.session_id(cookie)
 
 
 def is_proved(connection: Connection, cookie: str, at: datetime) -> bool:
     """Tell whether whoever has a session proved lately who they are."""
-    last = people.proved_at(connection, cookie)
+    last = sessions.proved_at(connection, cookie)
     return last is not None and at - last <= PROOF_LASTS
 
 
 def prove(write: Writing, cookie: str) -> None:
     """Let a session count as proved from now on; it says so in the audit of what it was proved for."""
-    people.proved(write.connection, cookie, write.at)
+    sessions.proved(write.connection, cookie, write.at)
 
 
 def list_sessions(connection: Connection, user: User, now: Any, cookie: str) -> list[dict[str, Any]]:
     """Answer with the user's sessions, and which of them is the one that asks."""
-    here = people.session_id(cookie)
+    here = sessions.session_id(cookie)
     return [
         {
             "session_id": each.session_id,
@@ -169,5 +169,5 @@ def list_sessions(connection: Connection, user: User, now: Any, cookie: str) -> 
             "seen_at": each.seen_at,
             "is_here": each.session_id == here,
         }
-        for each in people.sessions_of(connection, user.user_id, now)
+        for each in sessions.sessions_of(connection, user.user_id, now)
     ]

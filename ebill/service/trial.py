@@ -21,7 +21,7 @@ from ebill.rulebook import RuleBook
 from ebill.service.excerpts import Excerpt, excerpt
 from ebill.service.imports import import_clients
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 BLOCK: Final = 1 << 16
 

@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.errors import Fault, InvalidInput, RequestNotFound
-from ebill.service import people
-from ebill.store import people as kept
+from ebill.service import grants
+from ebill.store import grants as kept
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 
 NOT_WAITING: Final = "one of these was decided meanwhile, or is no longer yours to decide; nothing was done"
 
@@ -63,6 +63,6 @@ def decide(
         said = {"decision": decision, "reason": reason}
         body = {"client_ids": list(client_ids), **{name: value for name, value in said.items() if value is not None}}
         try:
-            people.decide(write, user, request_id, body)
+            grants.decide(write, user, request_id, body)
         except RequestNotFound:
             raise InvalidInput([Fault("/clients", NOT_WAITING)]) from None

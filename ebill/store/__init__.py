@@ -10,7 +10,9 @@ be given again as it was then (`known_at`).
 - `glance`   one small question at a time, fast
 - `audit`    who changed what, when: chained, append-only, in the transaction of the change
 - `clients`  clients, accounts, rows and exceptions, as known at an instant
-- `people`   users, entitlements, teams, grants, access requests, tokens, sessions
+- `users`    users, what they are entitled to, and their teams
+- `grants`   the clients that a producer may see, and the requests for them
+- `tokens`, `sessions`  by what users are known, each kept as a `secret` is
 - `feeds`    calendar feeds, and what each has published
 - `reminders`  who is reminded of what and where, which reminders were made, and the outbox
 - `once`     Idempotency-Key: the answer of a change that must not happen twice

@@ -147,7 +147,7 @@ class Store:
 
     @contextmanager
     def noting(self) -> Iterator[Connection]:
-        """Note that a token or a session was used: see `people`. That changes nothing, so it has no audit row."""
+        """Note that a token or a session was used: see `secret`. That changes nothing, so it has no audit row."""
         with self._alone() as (connection, transaction):
             yield connection
             _commit(transaction)

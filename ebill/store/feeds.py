@@ -32,9 +32,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ebill.store import people
-from ebill.store.people import User
+from ebill.store import users
 from ebill.store.tables import TEXT, Day, Instant, _flag, _table
+from ebill.store.users import User
 
 PREFIX: Final = "ebf_"
 """What every secret begins with: another word than a token's, so that neither does for the other."""
@@ -140,7 +140,7 @@ def holder(connection: Connection, secret: str, at: datetime) -> tuple[User, Fee
     feed_id, random = form.groups() if form else ("", "")
     row = connection.execute(_FEED, {"feed_id": feed_id}).first()
     is_right = secrets.compare_digest(row.hash if row else bytes(32), _hash(random))
-    user = people.user(connection, row.user_id if row else "")
+    user = users.user(connection, row.user_id if row else "")
     if row is None or user is None or not is_right:
         return None
     feed = _feed(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ebill import errors
-from ebill.service import history, people
+from ebill.service import grants, history, tokens, users
 from ebill.web import answers
 from ebill.web.clients import next_page
 from ebill.web.queries import AuditSchema, UsersSchema
@@ -16,90 +16,90 @@ NOTHING: Final = Given(None, 204)
 
 def me(asked: Signed) -> Any:
     """Tell who you are, what you are entitled to, and which clients were granted to you."""
-    return people.me(asked.connection, asked.user)
+    return users.me(asked.connection, asked.user)
 
 
 def accept_terms(asked: Change) -> Any:
     """Accept the electronic payment terms, or decline them; declining leaves everything open to be read."""
-    return people.accept_terms(asked.write, asked.user, accepted=people.terms(asked.body))
+    return users.accept_terms(asked.write, asked.user, accepted=users.terms(asked.body))
 
 
 def access_requests(asked: Signed) -> Any:
     """List what you asked for; for a client manager, what was asked of the clients of their teams."""
-    return people.access_requests(asked.connection, asked.user)
+    return grants.access_requests(asked.connection, asked.user)
 
 
 def request_access(asked: Change) -> Given:
     """Ask for several clients at once. The answer is the same whether they exist or not."""
-    return Given(people.request_access(asked.write, asked.user, asked.body), 201)
+    return Given(grants.request_access(asked.write, asked.user, asked.body), 201)
 
 
 def decide_access(asked: Change) -> Any:
     """Grant or decline clients of a request: those named, or all that wait for you."""
-    return people.decide(asked.write, asked.user, asked.path["request_id"], asked.body)
+    return grants.decide(asked.write, asked.user, asked.path["request_id"], asked.body)
 
 
 def list_users(asked: Signed) -> Given:
     """List the users, by id, and when each was last seen. `Link` leads to the next page."""
     sought = dict(asked.query)
     limit, cursor = sought.pop("limit"), sought.pop("cursor")
-    page = people.list_users(asked.connection, asked.user, people.Sought(**sought), limit, cursor, asked.seal)
+    page = users.list_users(asked.connection, asked.user, users.Sought(**sought), limit, cursor, asked.seal)
     return Given(page, headers=next_page(page["next_cursor"]))
 
 
 def get_user(asked: Signed) -> Given:
     """Give a user and the clients granted to them. The ETag is the version of the user's own settings."""
-    body, version = people.get_user(asked.connection, asked.path["user_id"])
+    body, version = users.get_user(asked.connection, asked.path["user_id"])
     return Given(body, version=version)
 
 
 def put_user(asked: Change) -> Given:
     """Make a user or change one; disabling one ends all they hold, from this instant on."""
-    body, version = people.put_user(asked.write, asked.book, asked.path["user_id"], asked.body, asked.made_to)
+    body, version = users.put_user(asked.write, asked.book, asked.path["user_id"], asked.body, asked.made_to)
     return Given(body, 201 if version == 1 else 200, version)
 
 
 def list_teams(asked: Signed) -> Any:
     """List every client management team."""
-    return people.list_teams(asked.connection)
+    return users.list_teams(asked.connection)
 
 
 def put_team(asked: Change) -> Given:
     """Make a client management team."""
-    return Given(people.put_team(asked.write, asked.path["team_id"], asked.body), 201)
+    return Given(users.put_team(asked.write, asked.path["team_id"], asked.body), 201)
 
 
 def grant_client(asked: Change) -> Given:
     """Let a user see a client that you may see."""
-    people.grant(asked.write, asked.user, asked.path["user_id"], asked.path["client_id"])
+    grants.grant(asked.write, asked.user, asked.path["user_id"], asked.path["client_id"])
     return NOTHING
 
 
 def withdraw_client(asked: Change) -> Given:
     """Take a user's sight of a client away, from this instant on."""
-    people.withdraw(asked.write, asked.user, asked.path["user_id"], asked.path["client_id"])
+    grants.withdraw(asked.write, asked.user, asked.path["user_id"], asked.path["client_id"])
     return NOTHING
 
 
 def list_tokens(asked: Signed) -> Any:
     """List your tokens, without their texts."""
-    return people.list_tokens(asked.connection, asked.user)
+    return tokens.list_tokens(asked.connection, asked.user)
 
 
 def list_user_tokens(asked: Signed) -> Any:
     """List a user's tokens, without their texts."""
-    return people.tokens_of(asked.connection, asked.path["user_id"])
+    return tokens.tokens_of(asked.connection, asked.path["user_id"])
 
 
 def make_token(asked: Change) -> Given:
     """Make a token. Its text is in this answer and nowhere else: sent again with its key, the request is refused."""
-    made = people.make_token(asked.write, asked.user, asked.body)
+    made = tokens.make_token(asked.write, asked.user, asked.body)
     return Given(made, 201, kept=(409, {"token_id": made["token_id"]}))
 
 
 def revoke_token(asked: Change) -> Given:
     """Revoke a token of yours, from this instant on; an administrator may revoke anybody's."""
-    people.revoke_token(asked.write, asked.user, asked.path["token_id"])
+    tokens.revoke_token(asked.write, asked.user, asked.path["token_id"])
     return NOTHING
 
 
@@ -138,7 +138,7 @@ ROUTES: Final = (
         view=accept_terms,
         summary="Accept the electronic payment terms",
         gives=answers.User,
-        body=people.TermsSchema,
+        body=users.TermsSchema,
         example={"accepted": True},
     ),
     Route(
@@ -156,7 +156,7 @@ ROUTES: Final = (
         view=request_access,
         summary="Ask for access to clients",
         gives=answers.NewAccessRequest,
-        body=people.RequestSchema,
+        body=grants.RequestSchema,
         example={"client_ids": ["1000-ACME", "1001-BETA"], "reason": "New broker of record from 2026-09"},
         statuses=(201,),
     ),
@@ -167,7 +167,7 @@ ROUTES: Final = (
         view=decide_access,
         summary="Decide an access request",
         gives=answers.Decided,
-        body=people.DecisionSchema,
+        body=grants.DecisionSchema,
         example={"decision": "granted"},
         parameters={"request_id": "5f0c3b9a12de4471"},
     ),
@@ -198,7 +198,7 @@ ROUTES: Final = (
         view=put_user,
         summary="Make or change a user",
         gives=answers.User,
-        body=people.UserSchema,
+        body=users.UserSchema,
         example={"name": "Jo Doe", "role": "producer", "state": "PA"},
         parameters=_USER,
         statuses=(200, 201),
@@ -229,7 +229,7 @@ ROUTES: Final = (
         view=put_team,
         summary="Make a team",
         gives=answers.Team,
-        body=people.TeamSchema,
+        body=users.TeamSchema,
         example={"name": "North"},
         parameters=_TEAM,
         statuses=(201,),
@@ -269,7 +269,7 @@ ROUTES: Final = (
         view=make_token,
         summary="Make a token",
         gives=answers.NewToken,
-        body=people.TokenSchema,
+        body=tokens.TokenSchema,
         example={"name": "Nightly export", "days": 90},
         statuses=(201,),
         refuses=(errors.TokenAlreadyShown,),

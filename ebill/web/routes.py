@@ -25,7 +25,7 @@ from ebill.service.clients import Precondition
 from ebill.store.engine import Writing
 from ebill.store.glance import Glance
 from ebill.store.keys import Seal
-from ebill.store.people import User
+from ebill.store.users import User
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 

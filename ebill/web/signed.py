@@ -33,12 +33,12 @@ from ebill.rulebook import RuleBook
 from ebill.service import forms, sealing
 from ebill.service.clients import Precondition
 from ebill.store import once as kept_once
-from ebill.store import patience, people
+from ebill.store import patience, tokens
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
 from ebill.store.glance import Glance
 from ebill.store.keys import Seal
-from ebill.store.people import User
+from ebill.store.users import User
 from ebill.web import conditions, once, reading, steady
 from ebill.web.ahead import Answer, Plain
 from ebill.web.books import Books
@@ -217,17 +217,17 @@ class SignedIn:
 
     def _note(self, token_id: str, at: datetime) -> None:
         """Note that a token was used, now and then; where the store is busy, another time."""
-        if at - self._looked.get(token_id, _LONG_AGO) < people.USE_NOTED:
+        if at - self._looked.get(token_id, _LONG_AGO) < tokens.USE_NOTED:
             return
         if len(self._looked) > TOKENS_MOST:
             self._looked.clear()
         self._looked[token_id] = at
         with suppress(StoreUnavailable):
             with self.store.reading() as connection:
-                is_due = people.use_is_due(connection, token_id, at)
+                is_due = tokens.use_is_due(connection, token_id, at)
             if is_due:
                 with self.store.noting() as connection:
-                    people.used(connection, token_id, at)
+                    tokens.used(connection, token_id, at)
 
     @contextmanager
     def _trying(self, by: By) -> Iterator[Writing]:

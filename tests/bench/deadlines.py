@@ -15,7 +15,7 @@ from ebill.deadlines import Kind
 from ebill.rulebook import RuleBook
 from ebill.service import deadlines, feeds
 from ebill.service.calendars import namespace
-from ebill.store import many, people
+from ebill.store import many, users
 from ebill.store.engine import Store
 from ebill.store.feeds import Feed
 from tests import crowd
@@ -40,7 +40,7 @@ def deadline_list() -> Iterator[Ratio]:
 def first_page(name: str, store: Store, book: RuleBook) -> Ratio:
     """Time the first page of the deadline list on a store."""
     with store.reading() as connection:
-        user = people.user(connection, "pat")
+        user = users.user(connection, "pat")
     if user is None:
         raise LookupError("pat")
     whose = many.Whose(partial(access.among, user))
@@ -70,7 +70,7 @@ def feed_of_many(name: str, store: Store, book: RuleBook) -> None:
     few: frozenset[Kind] = frozenset({"due"})
     for kinds in (few, None):
         with store.reading() as connection:
-            user = people.user(connection, "pat")
+            user = users.user(connection, "pat")
             if user is None:
                 raise LookupError("pat")
             sought = deadlines.Sought(NOW.date(), NOW.date() + timedelta(days=40), kinds)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ebill import access, bookfile, demo
-from ebill.store import many, people
+from ebill.store import grants, many, sessions, users
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from tests.bench.measuring import Ratio, in_turn
@@ -31,11 +31,11 @@ def home() -> Iterator[Ratio]:
         filled = demo.fill(store, bookfile.load(bookfile.path()).book, CLIENTS, now)
         with store.writing(By("setup", now)) as write:
             for number in range(1, CLIENTS + 1):
-                people.grant(write.connection, demo.PRODUCER, f"C{number:05}", "setup", now)
-            cookie = people.new_session(write.connection, demo.PRODUCER, now)
+                grants.grant(write.connection, demo.PRODUCER, f"C{number:05}", "setup", now)
+            cookie = sessions.new_session(write.connection, demo.PRODUCER, now)
             write.audit("setup")
         with store.reading() as connection:
-            user = people.user(connection, demo.PRODUCER)
+            user = users.user(connection, demo.PRODUCER)
         if user is None:
             raise LookupError(demo.PRODUCER)
         whose = many.Whose(partial(access.among, user))

@@ -19,10 +19,10 @@ import numpy as np
 from ebill import bookfile
 from ebill.rulebook import RuleBook
 from ebill.service import imports
-from ebill.store import people
+from ebill.store import users
 from ebill.store.audit import By
 from ebill.store.engine import Store
-from ebill.store.people import User
+from ebill.store.users import User
 from tests.bench.measuring import Ratio, seconds
 from tests.bench.serving import NOW, ROOT
 
@@ -76,8 +76,8 @@ def new_store(folder: Path) -> Store:
     store = Store(f"sqlite:///{folder / 'bench.db'}")
     store.upgrade()
     with store.writing(By("bench", NOW)) as write:
-        people.add_team(write.connection, "north", "Team North")
-        people.add_user(write.connection, IMPORTER, NOW)
+        users.add_team(write.connection, "north", "Team North")
+        users.add_user(write.connection, IMPORTER, NOW)
         write.audit("bench")
     return store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from ebill.store import people
+from ebill.store import tokens
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web import create_app
@@ -41,7 +41,7 @@ def crowded(url: str) -> tuple[Store, dict[str, str]]:
     with store.writing(By("bench", NOW)) as write:
         for statement in THIRD:
             write.connection.execute(text(statement))
-        _, token = people.new_token(write.connection, "pat", "bench", NOW, NOW + timedelta(days=365))
+        _, token = tokens.new_token(write.connection, "pat", "bench", NOW, NOW + timedelta(days=365))
         for number in range(GRANTED):
             write.audit("bench", client_id=client_id(number))
     return store, {"Authorization": f"Bearer {token}"}

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from werkzeug.test import TestResponse
 
 from ebill import access
-from ebill.store import people
+from ebill.store import sessions, tokens
 from ebill.store.audit import By
 from ebill.store.engine import Store
 from ebill.web import ROUTES, pages
@@ -137,7 +137,7 @@ def _expired(opened: Visits, world: World) -> str:
     """Give the text of a token that was good once."""
     store = Store(str(opened.store.engine.url.render_as_string(hide_password=False)))
     with store.writing(By("setup", AT)) as write:
-        _, text = people.new_token(write.connection, ACTORS["admin"], "old", AT, AT + timedelta(days=1))
+        _, text = tokens.new_token(write.connection, ACTORS["admin"], "old", AT, AT + timedelta(days=1))
         write.audit("setup")
     store.close()
     require(text not in world.tokens.values(), "a token that was made twice")
@@ -261,19 +261,19 @@ def _left_out() -> AbstractContextManager[object]:
 
 
 def _sessions_for_ever() -> AbstractContextManager[object]:
-    return _planted(people, "SESSION_IDLE", timedelta(days=999))
+    return _planted(sessions, "SESSION_IDLE", timedelta(days=999))
 
 
 @contextmanager
 def _lenient_tokens() -> Iterator[None]:
     """Let a token count that was revoked, or is past its day."""
-    right = people.held
+    right = tokens.held
 
     def lenient(connection: Connection, text: str, at: datetime, query: Any, **asked: str) -> Any:
         found = right(connection, text, at, query, **asked)
         return found or right(connection, text, AT, query, **asked)
 
-    with _planted(people, "held", lenient):
+    with _planted(tokens, "held", lenient):
         yield
 
 

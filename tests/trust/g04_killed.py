@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from sqlalchemy import text
 
-from ebill.store import engine, people
+from ebill.store import engine, users
 from ebill.store.engine import Store
 from tests.disk import Disk, under_sqlite
 from tests.stores import Databases, running
@@ -112,7 +112,7 @@ def synced(run: Run) -> str:
                 whole(store)
                 require(not disk.unsynced(), f"acknowledged, and not synced: {disk.unsynced()}")
                 with store.noting() as connection:
-                    people.add_team(connection, f"team-{number}", "T")
+                    users.add_team(connection, f"team-{number}", "T")
                 require(not disk.unsynced(), f"noted, and not synced: {disk.unsynced()}")
         finally:
             store.close()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from ebill.errors import StoreUnavailable
-from ebill.store import feeds, people
+from ebill.store import feeds, grants, sessions, tokens, users
 from ebill.store.audit import By
 from ebill.store.engine import Store, Writing
 from tests.askers import Asker, askers
@@ -31,7 +31,7 @@ Made = TypeVar("Made")
 
 def by_token(write: Writing) -> tuple[Asked, str]:
     """Give a new token, and what is asked with it."""
-    token, secret = people.new_token(write.connection, WHO, "One more", write.at, NEVER)
+    token, secret = tokens.new_token(write.connection, WHO, "One more", write.at, NEVER)
     return (SCHEDULE, {"Authorization": f"Bearer {secret}"}), token.token_id
 
 
@@ -45,23 +45,23 @@ def by_feed(write: Writing) -> tuple[Asked, str]:
 
 def by_session(write: Writing) -> tuple[Asked, str]:
     """Give a new session, and a page that is looked at in it."""
-    cookie = people.new_session(write.connection, WHO, write.at)
+    cookie = sessions.new_session(write.connection, WHO, write.at)
     return ("/me", {"Accept": HTML, "Cookie": f"sid={cookie}"}), cookie
 
 
 def _change(write: Writing, **changes: Any) -> None:
-    user = people.user(write.connection, WHO)
+    user = users.user(write.connection, WHO)
     if user is None:
         raise LookupError(WHO)
-    people.change_user(write.connection, replace(user, version=user.version + 1, **changes))
+    users.change_user(write.connection, replace(user, version=user.version + 1, **changes))
 
 
 KINDS: dict[str, tuple[Callable[[Writing], tuple[Asked, str]], Callable[[Writing, str], Any], frozenset[int]]] = {
-    "a grant withdrawn": (by_token, lambda write, _: people.withdraw(write.connection, WHO, ACME), frozenset({404})),
+    "a grant withdrawn": (by_token, lambda write, _: grants.withdraw(write.connection, WHO, ACME), frozenset({404})),
     "a user disabled": (by_token, lambda write, _: _change(write, disabled_at=write.at), frozenset({401})),
     "a token revoked": (
         by_token,
-        lambda write, token: people.revoke(write.connection, token, write.at),
+        lambda write, token: tokens.revoke(write.connection, token, write.at),
         frozenset({401}),
     ),
     "a feed revoked": (
@@ -71,7 +71,7 @@ KINDS: dict[str, tuple[Callable[[Writing], tuple[Asked, str]], Callable[[Writing
     ),
     "a session ended": (
         by_session,
-        lambda write, cookie: people.end_sessions(write.connection, WHO, write.at, cookie),
+        lambda write, cookie: sessions.end_sessions(write.connection, WHO, write.at, cookie),
         frozenset({303, 401}),
     ),
 }
@@ -109,7 +109,7 @@ def _race(store: Store, found: list[Asker], what: str) -> list[int]:
 
     def begin(write: Writing) -> tuple[Asked, Any]:
         if what == "a grant withdrawn":
-            people.grant(write.connection, WHO, ACME, "x", write.at)
+            grants.grant(write.connection, WHO, ACME, "x", write.at)
         given = give(write)
         write.audit("give")
         return given
@@ -119,7 +119,7 @@ def _race(store: Store, found: list[Asker], what: str) -> list[int]:
         write.audit("take", client_id=ACME)
 
     def restore(write: Writing) -> None:
-        people.grant(write.connection, WHO, ACME, "x", write.at)
+        grants.grant(write.connection, WHO, ACME, "x", write.at)
         _change(write, disabled_at=None)
         write.audit("give", client_id=ACME)
 

@@ -17,13 +17,15 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ebill.service import clients as service
+from ebill.service import grants as grants_service
 from ebill.service import payments as payment_service
-from ebill.service import people as people_service
-from ebill.store import audit, clients, payments, people
+from ebill.service import users as users_service
+from ebill.store import audit, clients, grants, payments, users
 from ebill.store.audit import Last
 from ebill.store.engine import Store
-from ebill.store.tables import APPEND_ONLY, grants
+from ebill.store.tables import APPEND_ONLY
 from ebill.store.tables import audit as rows
+from ebill.store.tables import grants as grants_table
 from ebill.web import signed
 from tests.trust.goals import Goal, Run, require
 from tests.world import Door, door
@@ -113,11 +115,11 @@ def stored(connection: Connection) -> State:
             key = f"entries {client_id} {entry.account_id}"
             state.setdefault(key, []).append(service.entry_as_data(entry))
     for user_id in USERS:
-        if user := people.user(connection, user_id):
-            state[f"user {user_id}"] = people_service.user_as_data(user)
-    names = people.team_names(connection)
+        if user := users.user(connection, user_id):
+            state[f"user {user_id}"] = users_service.user_as_data(user)
+    names = users.team_names(connection)
     state |= {f"team {team_id}": {"name": names[team_id]} for team_id in TEAMS if team_id in names}
-    for row in connection.execute(select(grants)):
+    for row in connection.execute(select(grants_table)):
         state[f"grant {row.user_id} {row.client_id}"] = row.granted_by
     plain: State = json.loads(json.dumps(state, default=_as_text))
     return {key: value for key, value in plain.items() if _is_ours(key)}
@@ -229,10 +231,10 @@ def silent() -> Iterator[None]:
     """Plant that what is granted is not audited, but for a row that says nothing."""
 
     def grant(write: Any, by: Any, user_id: str, client_id: str) -> None:
-        people.grant(write.connection, user_id, client_id, by.user_id, write.at)
+        grants.grant(write.connection, user_id, client_id, by.user_id, write.at)
         write.audit("nothing")
 
-    with patch.object(people_service, "grant", grant):
+    with patch.object(grants_service, "grant", grant):
         yield
 
 

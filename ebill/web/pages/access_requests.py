@@ -9,7 +9,7 @@ from typing import Any, Final
 from ebill import access
 from ebill.errors import Refusal, shown
 from ebill.grammar import Choice, Strict
-from ebill.service import people, waiting
+from ebill.service import forms, grants, waiting
 from ebill.web.pages.fields import parted, shown_at
 from ebill.web.pages.page import Look, Moved, Page, Send, Shown
 from ebill.web.reading import refuse_unknown
@@ -39,7 +39,7 @@ def ask_access(sent: Send) -> Moved:
     refuse_unknown(sent.form, ("client_ids", "reason"))
     body: dict[str, Any] = {"client_ids": parted(sent.form.get("client_ids", ""))}
     body |= {"reason": sent.form["reason"]} if "reason" in sent.form else {}
-    people.request_access(sent.write, sent.user, body)
+    grants.request_access(sent.write, sent.user, body)
     return Moved(f"{AT}#yours")
 
 
@@ -69,7 +69,7 @@ def _page(look: Look, query: Mapping[str, Any], form: Mapping[str, str] | None =
         "faulty": {},
         "others": [],
         "all_ticked": query.get("tick") == "all",
-        "most": people.CLIENTS_AT_ONCE,
+        "most": forms.CLIENTS_AT_ONCE,
         **wrong,
     }
     if values["may_decide"]:
@@ -81,7 +81,7 @@ def _page(look: Look, query: Mapping[str, Any], form: Mapping[str, str] | None =
             "decided": waiting.decided(connection, user, LATEST),
         }
     if values["may_ask"]:
-        own = people.access_requests(connection, user)["data"]
+        own = grants.access_requests(connection, user)["data"]
         values |= {"own": own if query.get("show") == "all" else own[:LATEST], "own_count": len(own)}
     return Shown("access_requests.html", values)
 
@@ -98,8 +98,8 @@ def _ask_again(look: Look, form: Mapping[str, str], refusal: Refusal) -> Shown:
         faulty["client_ids"] = f"no id of a client: {named}. An id is of letters, digits and -, at most 32"
     elif not ids:
         faulty["client_ids"] = "write at least one client's id"
-    elif len(ids) > people.CLIENTS_AT_ONCE:
-        faulty["client_ids"] = f"at most {people.CLIENTS_AT_ONCE} at once; these are {len(ids)}"
+    elif len(ids) > forms.CLIENTS_AT_ONCE:
+        faulty["client_ids"] = f"at most {forms.CLIENTS_AT_ONCE} at once; these are {len(ids)}"
     return _page(look, {}, form, faulty=faulty, others=others)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ebill import access, passwords
 from ebill.errors import Fault, InvalidInput, Refusal, Stale
 from ebill.grammar import Choice, Strict, Text
-from ebill.service import calculator, people, sessions
+from ebill.service import calculator, grants, sessions, tokens, users
 from ebill.service.clients import Precondition
 from ebill.service.listing import PAGE
 from ebill.store.tables import ENTITLEMENTS, ROLES
@@ -57,8 +57,8 @@ def users_page(look: Look) -> Shown:
     query = dict(look.query)
     cursor = query.pop("cursor")
     is_disabled = {"yes": True, "no": False}.get(query.get("disabled", ""))
-    sought = people.Sought(query.get("q"), query.get("role"), is_disabled)
-    page = people.list_users(look.connection, look.user, sought, PAGE, cursor, look.seal)
+    sought = users.Sought(query.get("q"), query.get("role"), is_disabled)
+    page = users.list_users(look.connection, look.user, sought, PAGE, cursor, look.seal)
     return Shown(
         "users.html",
         {
@@ -85,7 +85,7 @@ def make_user(sent: Send) -> Moved:
     body["role"] = form.get("role")
     if form.get("role") != "producer" or entitled == "usual":
         del body["entitlements"]
-    people.put_user(sent.write, sent.book, user_id, body, Precondition(new=True))
+    users.put_user(sent.write, sent.book, user_id, body, Precondition(new=True))
     return Moved(f"{USERS}/{user_id}?done=made")
 
 
@@ -97,7 +97,7 @@ def user_page(look: Look) -> Shown:
 def change_user(sent: Send) -> Moved:
     """Change a user whom nobody has changed since the form was made."""
     user_id = sent.path["user_id"]
-    known, _ = people.get_user(sent.connection, user_id)
+    known, _ = users.get_user(sent.connection, user_id)
     version = whole(sent.form.get("version", ""))
     body = {**_body(sent.form, ("version",), known["role"]), "role": known["role"]}
     if known["role"] != "producer":
@@ -106,7 +106,7 @@ def change_user(sent: Send) -> Moved:
         body["teams"] = known["teams"]
     body.setdefault("oidc_subject", None)
     made_to = Precondition(version if isinstance(version, int) else -1)
-    people.put_user(sent.write, sent.book, user_id, body, made_to)
+    users.put_user(sent.write, sent.book, user_id, body, made_to)
     return Moved(f"{USERS}/{user_id}?done=changed")
 
 
@@ -123,8 +123,8 @@ def give_first_password(sent: Send) -> Shown:
     """Give a user a first password, shown this once, which they change when they first sign in."""
     password, password_hash = sent.made
     user_id = sent.path["user_id"]
-    until = people.keep_first_password(sent.write, user_id, password_hash)
-    known, _ = people.get_user(sent.connection, user_id)
+    until = users.keep_first_password(sent.write, user_id, password_hash)
+    known, _ = users.get_user(sent.connection, user_id)
     return Shown("first_password_made.html", {"of": known, "password": password, "until": until})
 
 
@@ -138,7 +138,7 @@ def end_user_sessions(sent: Send) -> Moved:
 def revoke_user_token(sent: Send) -> Moved:
     """Revoke a token of a user."""
     refuse_unknown(sent.form, ())
-    people.revoke_token(sent.write, sent.user, sent.path["token_id"], of=sent.path["user_id"])
+    tokens.revoke_token(sent.write, sent.user, sent.path["token_id"], of=sent.path["user_id"])
     return _ended(sent, "tokens")
 
 
@@ -146,14 +146,14 @@ def grant_clients(sent: Send) -> Moved:
     """Let a producer see several clients."""
     refuse_unknown(sent.form, ("client_ids",))
     asked = parted(sent.form.get("client_ids", ""))
-    people.grant_all(sent.write, sent.user, sent.path["user_id"], list(dict.fromkeys(asked)))
+    grants.grant_all(sent.write, sent.user, sent.path["user_id"], list(dict.fromkeys(asked)))
     return Moved(f"{USERS}/{sent.path['user_id']}?done=granted#grants")
 
 
 def withdraw_grant(sent: Send) -> Moved:
     """Take a producer's sight of a client away."""
     refuse_unknown(sent.form, ())
-    people.withdraw(sent.write, sent.user, sent.path["user_id"], sent.path["client_id"])
+    grants.withdraw(sent.write, sent.user, sent.path["user_id"], sent.path["client_id"])
     return _ended(sent, "grants")
 
 
@@ -165,7 +165,7 @@ def teams_page(look: Look) -> Shown:
 def make_team(sent: Send) -> Moved:
     """Make a team."""
     refuse_unknown(sent.form, ("team_id", "name"))
-    people.put_team(sent.write, sent.form.get("team_id", ""), {name: sent.form[name] for name in sent.form if
+    users.put_team(sent.write, sent.form.get("team_id", ""), {name: sent.form[name] for name in sent.form if
                                                                name == "name"})  # fmt: skip
     return Moved(f"{TEAMS}?done=made")
 
@@ -173,7 +173,7 @@ def make_team(sent: Send) -> Moved:
 def rename_team(sent: Send) -> Moved:
     """Give a team another name."""
     refuse_unknown(sent.form, ("name", "was"))
-    people.rename_team(sent.write, sent.path["team_id"], dict(sent.form))
+    users.rename_team(sent.write, sent.path["team_id"], dict(sent.form))
     return Moved(f"{TEAMS}?done=renamed")
 
 
@@ -212,11 +212,11 @@ def _new_user(look: Look, given: Mapping[str, str], refusal: Refusal | None = No
 def _user(look: Look, about: str = "", refusal: Refusal | None = None, sent: Mapping[str, str] | None = None) -> Shown:
     """Give the page; a refusal is shown where the form that it is about stands."""
     user_id, connection = look.path["user_id"], look.connection
-    known, version = people.get_user(connection, user_id)
+    known, version = users.get_user(connection, user_id)
     given = sent if sent is not None and about == "user" else _given(known)
     faulty, others = shown_at(refusal, _field) if refusal else ({}, [])
-    grants = people.list_grants(connection, look.user, user_id, PAGE, look.query.get("cursor"), look.seal)
-    tokens = people.tokens_of(connection, user_id)["data"]
+    granted = grants.list_grants(connection, look.user, user_id, PAGE, look.query.get("cursor"), look.seal)
+    held = tokens.tokens_of(connection, user_id)["data"]
     values = {
         **_choices(look),
         "known": known,
@@ -231,11 +231,11 @@ def _user(look: Look, about: str = "", refusal: Refusal | None = None, sent: Map
         "done": look.query.get("done") if not about else None,
         "has_password": sessions.password_kept(connection, user_id) is not None,
         "first_until": sessions.first_until(connection, user_id),
-        "grants": grants["data"],
-        "grants_following": following(f"{USERS}/{user_id}", {}, grants["next_cursor"]),
+        "grants": granted["data"],
+        "grants_following": following(f"{USERS}/{user_id}", {}, granted["next_cursor"]),
         "grants_first": look.query.get("cursor") is None,
-        "tokens": [each for each in tokens if each["revoked_at"] is None and each["expires_at"] > look.now],
-        "sessions": sessions.list_sessions(connection, people.known(connection, user_id), look.now, look.cookie),
+        "tokens": [each for each in held if each["revoked_at"] is None and each["expires_at"] > look.now],
+        "sessions": sessions.list_sessions(connection, users.known(connection, user_id), look.now, look.cookie),
     }
     return Shown("user.html", values)
 
@@ -263,8 +263,8 @@ def _given(known: Mapping[str, Any]) -> dict[str, str]:
 
 def _teams(look: Look, about: str = "", refusal: Refusal | None = None, sent: Mapping[str, str] | None = None) -> Shown:
     values = {
-        "teams": people.list_teams(look.connection)["data"],
-        "members": people.members(look.connection),
+        "teams": users.list_teams(look.connection)["data"],
+        "members": users.members(look.connection),
         "about": about,
         "refusal": refusal,
         "given": sent or {},
@@ -282,7 +282,7 @@ def _states(look: Look) -> list[dict[str, Any]]:
 
 
 def _team_names(look: Look) -> dict[str, str]:
-    return {each["team_id"]: each["name"] for each in people.list_teams(look.connection)["data"]}
+    return {each["team_id"]: each["name"] for each in users.list_teams(look.connection)["data"]}
 
 
 def _field(pointer: str) -> str | None:

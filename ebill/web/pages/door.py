@@ -45,10 +45,10 @@ from ebill.grammar import faults
 from ebill.rulebook import RuleBook
 from ebill.service import forms, waiting
 from ebill.service.invoices import quarter
-from ebill.store import audit, patience, people
+from ebill.store import audit, patience, sessions
 from ebill.store.audit import By
 from ebill.store.keys import Seal
-from ebill.store.people import User
+from ebill.store.users import User
 from ebill.web import reading
 from ebill.web.fence import CODE, REQUEST_ID, SIGNED
 from ebill.web.pages import cookies
@@ -108,6 +108,11 @@ SENTENCES: Final[Mapping[str, str]] = {
     "too_busy": "Too many are signing in at this very moment. Please try again in a few seconds.",
 }
 """What people are told where the API's sentence is for programs."""
+NOT_HERE: Final[Mapping[str, str]] = {
+    "client_manager": "No client of this id is in the hands of your team.",
+    "admin": "There is no client of this id.",
+}
+"""What those are told of a client who ask no team for access, by role."""
 View = Callable[..., Response]
 T = TypeVar("T")
 
@@ -227,7 +232,7 @@ class Door:
 
     def _is_in(self, cookie: str) -> bool:
         with self.store.reading() as connection:
-            return people.session_user(connection, cookie, datetime.now(UTC)) is not None
+            return sessions.session_user(connection, cookie, datetime.now(UTC)) is not None
 
     def _admit(self, connection: Connection, page: Page, path: Mapping[str, str], cookie: str, at: datetime) -> User:
         client_id = path.get("client_id")
@@ -253,10 +258,10 @@ class Door:
         """Note that a session is in use, now and then; where the store is busy, another time."""
         with suppress(StoreUnavailable):
             with self.store.reading() as connection:
-                is_due = people.session_use_is_due(connection, cookie, at)
+                is_due = sessions.session_use_is_due(connection, cookie, at)
             if is_due:
                 with self.store.noting() as connection:
-                    people.seen(connection, cookie, at)
+                    sessions.seen(connection, cookie, at)
 
 
 class Key(NamedTuple):
@@ -388,6 +393,9 @@ def refused(refusal: Refusal) -> Response:
     request.environ[CODE] = refusal.code
     status = status_of(type(refusal))
     sentence = SENTENCES.get(refusal.code, str(refusal))
+    user = g.get("user")
+    if isinstance(refusal, ClientNotFound) and user is not None:
+        sentence = NOT_HERE.get(user.role, sentence)
     answer = respond(trouble(status, sentence, [(fault.pointer, fault.detail) for fault in refusal.faults]))
     if status == 503:
         answer.headers["Retry-After"] = "1"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ebill import passwords
 from ebill.deadlines import KINDS
 from ebill.errors import Fault, InvalidInput, ProofNeeded, Refusal, WrongPassword
 from ebill.grammar import Choice, Strict
-from ebill.service import calculator, feeds, people, sessions
+from ebill.service import calculator, feeds, sessions, tokens, users
 from ebill.web.feeds import addresses
 from ebill.web.pages.fields import parted, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
@@ -17,6 +19,9 @@ from ebill.web.reading import refuse_unknown
 AT: Final = "/me"
 PASSWORD: Final = "password"  # noqa: S105  # the name of a field
 """The field of one's password, in the forms that ask for it where one signed in more than 15 minutes ago."""
+_PASSWORDS: Final = frozenset({PASSWORD, "old_password", "new_password"})
+"""Never shown again."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class MePageSchema(Strict):
@@ -34,7 +39,7 @@ def payment_terms(sent: Send) -> Moved:
     """Accept the electronic payment terms, or decline them."""
     refuse_unknown(sent.form, ("accepted",))
     accepted = {"yes": True, "no": False}.get(sent.form.get("accepted", ""))
-    people.accept_terms(sent.write, sent.user, accepted=people.terms({"accepted": accepted}))
+    users.accept_terms(sent.write, sent.user, accepted=users.terms({"accepted": accepted}))
     return Moved(f"{AT}#terms")
 
 
@@ -45,14 +50,14 @@ def make_own_token(sent: Send) -> Shown:
     for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
         if name in body:
             body[name] = read(body[name])
-    made = people.make_token(sent.write, sent.user, body)
+    made = tokens.make_token(sent.write, sent.user, body)
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
 
 def revoke_own_token(sent: Send) -> Moved:
     """Revoke a token, from this instant on."""
     refuse_unknown(sent.form, ())
-    people.revoke_token(sent.write, sent.user, sent.path["token_id"])
+    tokens.revoke_token(sent.write, sent.user, sent.path["token_id"])
     return Moved(f"{AT}#tokens")
 
 
@@ -143,21 +148,22 @@ def change_own_password(sent: Send) -> Moved:
     return Moved(f"{AT}?changed=password#password", sessions.change_password(sent.write, sent.user, kept, own))
 
 
-def _me(look: Look, about: str = "", refusal: Refusal | None = None) -> Shown:
-    """Give the page; a refusal is shown where the form that it is about stands."""
+def _me(look: Look, about: str = "", typed: Mapping[str, str] = _NOTHING, refusal: Refusal | None = None) -> Shown:
+    """Give the page; a refusal is shown where the form that it is about stands, which says what was typed."""
     connection, user, now = look.connection, look.user, look.now
-    tokens = people.list_tokens(connection, user)["data"]
+    own_tokens = tokens.list_tokens(connection, user)["data"]
     own_feeds = feeds.list_feeds(connection, user)["data"]
     values = {
-        "me": people.me(connection, user),
+        "me": users.me(connection, user),
         "has_password": sessions.password_kept(connection, user.user_id) is not None,
         "is_proved": sessions.is_proved(connection, look.cookie, now),
         "changed": look.query.get("changed"),
         "sessions": sessions.list_sessions(connection, user, now, look.cookie),
-        "tokens": [each for each in tokens if _counts(each, now)],
+        "tokens": [each for each in own_tokens if _counts(each, now)],
         "feeds": [each for each in own_feeds if _counts(each, now)],
         "states": calculator.states(look.book)["states"],
         "about": about,
+        "typed": {name: value for name, value in typed.items() if name not in _PASSWORDS},
         "refusal": refusal,
     }
     return Shown("me.html", values)
@@ -173,7 +179,7 @@ def _counts(held: dict[str, Any], now: Any) -> bool:
 
 
 def _again(about: str) -> Again:
-    return lambda look, _, refusal: _me(look, about, refusal)
+    return lambda look, typed, refusal: _me(look, about, typed, refusal)
 
 
 PAGES: Final = (

@@ -20,7 +20,7 @@ from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
 from ebill.store.engine import Writing
 from ebill.store.keys import Seal
-from ebill.store.people import User
+from ebill.store.users import User
 from ebill.web.pages.tries import Tries
 
 

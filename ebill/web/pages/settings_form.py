@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ebill import access
-from ebill.service import calculator, clients, people
+from ebill.service import calculator, clients, users
 from ebill.service.clients import Precondition
 from ebill.service.configure import Change
 from ebill.web.pages.changing import Draft, pages
@@ -96,7 +96,7 @@ def _new(look: Look) -> dict[str, str]:
 
 def _options(look: Look) -> dict[str, Any]:
     told = calculator.states(look.book)
-    teams = people.list_teams(look.connection)["data"]
+    teams = users.list_teams(look.connection)["data"]
     open_to = [(each["team_id"], each["name"]) for each in teams if access.may_assign(look.user, each["team_id"])]
     return {"states": told["states"], "products": told["products"], "teams": open_to, "skips": SKIPS}
 

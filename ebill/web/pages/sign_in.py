@@ -18,7 +18,7 @@ from ebill.logs import log
 from ebill.service import forms, sessions
 from ebill.store.audit import By
 from ebill.store.engine import Writing
-from ebill.store.people import User
+from ebill.store.users import User
 from ebill.web import metrics
 from ebill.web.fence import CODE, REQUEST_ID
 from ebill.web.pages import cookies, door
