@@ -48,6 +48,7 @@ EVIDENCE: Final = range(1999, 2101)
 """The years calendars are asked for: the supported months, and a year either side for what reaches out of them."""
 
 NO_DAY: Final = np.datetime64("NaT", "D")
+_EPOCH = date(1970, 1, 1).toordinal()
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -163,7 +164,8 @@ class Calendar:
         self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
         every = np.arange(self._first, self._last + 1)
         is_open = np.array([day not in weekend for day in range(7)])[weekday_of(every)]
-        days = as_days(list(self._closed))
+        numbers = np.array([day.toordinal() for day in self._closed], np.int64)
+        days = (numbers - _EPOCH).astype(DAY)  # a tenth of the time that `as_days` takes
         is_open[self._place(days[self._knows(days)])] = False
         self._is_open: Flags = is_open
         self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
@@ -179,7 +181,9 @@ class Calendar:
         return self._closed
 
     def with_closures(self, closures: Mapping[date, str], name: str | None = None) -> Calendar:
-        """Give the same calendar with more closed days, each with its reason."""
+        """Give the same calendar with more closed days, each with its reason; itself where nothing is different."""
+        if not closures and name in (None, self.name):
+            return self
         return Calendar(name or self.name, {**closures, **self._closed}, self.first, self.last, self.weekend)
 
     def _knows(self, days: Days) -> Flags:

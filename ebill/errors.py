@@ -9,10 +9,8 @@ maps these classes to statuses.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 SHOWN = 64
 """How many characters of somebody's input a refusal repeats at most."""
@@ -26,12 +24,15 @@ def shown(text: object) -> str:
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
     """Give ` (did you mean "grace"?)`, or nothing where no known word is near, or what was given is no word."""
-    near = get_close_matches(given[:SHOWN], list(known), n=1, cutoff=0.6) if isinstance(given, str) else []
+    if not isinstance(given, str):
+        return ""
+    from difflib import get_close_matches  # who gives no wrong word does not need it
+
+    near = get_close_matches(given[:SHOWN], list(known), n=1, cutoff=0.6)
     return f' (did you mean "{near[0]}"?)' if near else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing wrong with what was given: where (a JSON pointer, "" for the whole), and what would mend it."""
 
     pointer: str
@@ -222,8 +223,7 @@ class CutoffNotDaily(Refusal):
         self.cutoff, self.timezone, self.day = cutoff, timezone, day
 
 
-@dataclass(frozen=True, slots=True)
-class BookFault:
+class BookFault(NamedTuple):
     """One thing wrong in a rule-book file. `line` counts from 1; None where the fault is what is missing."""
 
     line: int | None
@@ -666,8 +666,7 @@ class RequestNotFound(Refusal):
         super().__init__("No access request of this id waits for your decision on these clients.")
 
 
-@dataclass(frozen=True, slots=True)
-class CellFault:
+class CellFault(NamedTuple):
     """One faulty cell of an imported file. `line` counts from 1, the header being line 1; "" is the whole row."""
 
     line: int

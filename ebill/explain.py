@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import Final, TypedDict
 
 import numpy as np
-from dateutil.relativedelta import relativedelta
 
-from ebill.dates import Calendar, as_date
+from ebill.dates import Calendar, as_date, last_of, month_of
 from ebill.rulebook import InForce, Life, Row
 from ebill.rules import Kind, NthBusinessDay, PayBy, Posting, Rule
 from ebill.schedule import DateName, Step, Terms
@@ -125,12 +124,13 @@ def _moves(life: Life, row: int, name: DateName, stretch: InForce, terms: Terms)
 def _passed_over(life: Life, row: int, name: DateName, rule: Rule) -> Iterator[tuple[date, date]]:
     """Give the first and the last of the days among which the rule itself counted business days, if it did."""
     trails = life.schedule.trails
-    day: date | None = trails[name].steps[0][1][row].item()
+    ruled = trails[name].steps[0][1][row : row + 1]
+    day: date | None = ruled[0].item()
     if day is None:
         return
     match rule:
         case NthBusinessDay(business_day=nth):
-            yield (day.replace(day=1), day) if nth > 0 else (day, day + relativedelta(day=31))
+            yield (day.replace(day=1), day) if nth > 0 else (day, as_date(last_of(month_of(ruled))[0]))
         case Posting() | PayBy(unit="business"):
             yield day, as_date(trails["next_generation_date"].days[row]) - timedelta(days=1)
         case _:

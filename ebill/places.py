@@ -7,9 +7,10 @@ places.
 from __future__ import annotations
 
 import tomllib
+from typing import TYPE_CHECKING
 
-import tree_sitter_toml
-from tree_sitter import Language, Node, Parser
+if TYPE_CHECKING:  # loaded where a place is asked for: a book in which nothing is wrong asks for none
+    from tree_sitter import Node
 
 Path = tuple[object, ...]
 """The keys and indexes that lead to a value, such as `("states", "PA", "rules", 0, "since")`."""
@@ -22,6 +23,9 @@ class Places:
         self.lines: dict[Path, int] = {}
         self.numbers: dict[Path, str] = {}
         self._latest: dict[Path, int] = {}  # the index of each array of tables' latest item
+        import tree_sitter_toml
+        from tree_sitter import Language, Parser
+
         self._note(Parser(Language(tree_sitter_toml.language())).parse(text.encode()).root_node, ())
 
     def line(self, path: Path) -> int | None:

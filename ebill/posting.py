@@ -7,9 +7,11 @@ counting then is what makes the count additive, and a holiday more never make an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Literal
+from itertools import pairwise
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from ebill.dates import FIRST_DAY, LAST_DAY, Calendar, Days, Flags
@@ -17,6 +19,9 @@ from ebill.rules import Posting
 
 Timeliness = Literal["on_time", "in_grace", "late"]
 Reflected = Literal["yes", "maybe", "no"]
+
+_DAY: Final = timedelta(days=1)
+_WEEK: Final = timedelta(weeks=1)
 
 
 def received(paid_on: Days, after_cutoff: Flags, calendar: Calendar) -> Days:
@@ -70,21 +75,30 @@ def local(paid_at: date | datetime, zone: ZoneInfo) -> tuple[date, time | None]:
 def day_without(cutoff: time, zone_name: str) -> date | None:
     """Give the first supported day on which a wall time is missing or comes twice, or None where there is none.
 
-    Only a day on which the zone's offset changes can be such a day. Offsets are compared a week apart, and then day
-    by day where they differ.
+    Such a day is one of two neighbours between whose noons the zone's offset changes.
     """
     zone = ZoneInfo(zone_name)
-    noon = datetime.combine(FIRST_DAY, time(12), zone) - timedelta(days=1)
-    end = datetime.combine(LAST_DAY, time(12), zone) + timedelta(days=1)
-    while noon < end:
-        week_later = noon + timedelta(weeks=1)
-        if noon.utcoffset() != week_later.utcoffset():
-            for days in range(8):
-                day = noon.date() + timedelta(days)
-                if FIRST_DAY <= day <= LAST_DAY and not _comes_once(datetime.combine(day, cutoff, zone)):
-                    return day
-        noon = week_later
+    for noon in _changing(zone):
+        for day in (noon.date(), noon.date() + _DAY):
+            if FIRST_DAY <= day <= LAST_DAY and not _comes_once(datetime.combine(day, cutoff, zone)):
+                return day
     return None
+
+
+def _changing(zone: ZoneInfo) -> Iterator[datetime]:
+    """Give each noon of the supported days from which to the next one the zone's offset changes.
+
+    Offsets are compared a week apart, and then day by day where they differ.
+    """
+    noon, end = (datetime.combine(day, time(12)) for day in (FIRST_DAY - _DAY, LAST_DAY + _DAY))
+    offset = zone.utcoffset(noon)
+    while noon < end:
+        next_week = noon + _WEEK
+        earlier, offset = offset, zone.utcoffset(next_week)
+        if offset != earlier:
+            noons = [noon + days * _DAY for days in range(8)]
+            yield from (a for a, b in pairwise(noons) if zone.utcoffset(a) != zone.utcoffset(b))
+        noon = next_week
 
 
 def _comes_once(moment: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
@@ -55,8 +55,7 @@ class Calculation:
     single: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PostingQuestion:
+class PostingQuestion(NamedTuple):
     """A question after when a payment posts, under the rules of a state."""
 
     state: str

@@ -119,21 +119,27 @@ class BookSchema(Strict):
 
 
 class Reading(NamedTuple):
-    """A rule book, and what in its file deserves a second look."""
+    """A rule book, and the text it was read from and the calendars in it: what a second look needs."""
 
     book: RuleBook
-    remarks: tuple[BookFault, ...]
+    text: str
+    calendars: Mapping[str, Any]
+
+    @property
+    def remarks(self) -> tuple[BookFault, ...]:
+        """What in the file deserves a second look, found anew each time: who answers does not need to know."""
+        places = Places(self.text)
+        return tuple(_placed(_remarks(self.book, self.calendars, places), places))
 
 
 def read(source: bytes, file: str) -> Reading:
     """Read a rule book. Raises BookRefused with every fault found; `file` is how faults name the file."""
     text = _text(source, file)
     data = _data(text, file)
-    places = Places(text)
 
     def refuse(findings: Iterable[Finding]) -> None:
-        if faults := _placed(findings, places):
-            raise BookRefused(file, faults)
+        if found := list(findings):
+            raise BookRefused(file, _placed(found, Places(text)))
 
     findings: list[Finding] = []
     try:
@@ -146,7 +152,7 @@ def read(source: bytes, file: str) -> Reading:
     refuse(findings)
     book = _book(data, loaded, source)
     refuse(_broken(book))
-    return Reading(book, tuple(_placed(_remarks(book, loaded["calendars"], places), places)))
+    return Reading(book, text, loaded["calendars"])
 
 
 # From bytes to data

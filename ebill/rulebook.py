@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from itertools import dropwhile
-from typing import Any, Final, Literal, NoReturn, cast
+from typing import Any, Final, Literal, NamedTuple, NoReturn, cast
 
 import numpy as np
 
@@ -49,8 +48,7 @@ NEEDED: Final[tuple[Kind, ...]] = (
 """The kinds of rule without which no date can be computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A dated rule and its provenance.
 
     `since` is the first coverage month it governs, `scope` whose it is within its layer (`PA`, `cobra`), `recorded`
@@ -82,8 +80,7 @@ class Row:
         ) and self.recorded > floor.recorded
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
+class InForce(NamedTuple):
     """The rows in force for a stretch of coverage months from `first`: one of each kind, and the floors.
 
     `assumed` are the kinds that nobody has confirmed yet.
@@ -146,8 +143,7 @@ class Timeline:
         raise NoRuleInForce(kind, str(month), str(later[0]) if later else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What an account is, as far as its dates go; the key under which its life is kept."""
 
     state: str
@@ -213,8 +209,7 @@ class Life:
         return {name: trail.days[rows].tolist() for name, trail in self.schedule.trails.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A state or a product of the rule book: its name and its rows, in the order they were written."""
 
     name: str

@@ -51,8 +51,7 @@ EXCEPTION_LIMIT: Final = 62
 """How many days a fixed date may lie from the computed one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The rules in force for a stretch of coverage months, their calendar bound."""
 
     due: Due
@@ -80,8 +79,7 @@ class Way(NamedTuple):
     calendar: Calendar
 
 
-@dataclass(frozen=True, slots=True)
-class FixedDates:
+class FixedDates(NamedTuple):
     """An exception: one coverage month whose invoice carries fixed dates, and why.
 
     Where the month has no invoice it is refused, or with `if_billed` without effect. One that is `settled` was good

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from itertools import groupby
@@ -354,7 +353,7 @@ def test_warnings_as_numbers_are_the_warnings() -> None:
         ("generation", DaysBeforeDue(20), "2000-01"), ("posting", Posting(2, 3, time(17)), "2000-01"),
         ("grace", GraceDays(14), "2026-05"), ("grace", GraceDays(14), "2027-05"))]  # fmt: skip
     scopes = [Scope("PA"), Scope("PA", last_coverage_month=np.datetime64("2050-03", "M"))]
-    scopes += [Scope("PA", rows=(*sure[:2], replace(each, assumed=assumed)))
+    scopes += [Scope("PA", rows=(*sure[:2], each._replace(assumed=assumed)))
                for each in sure[2:] for assumed in (False, True)]  # fmt: skip
     ours = [(late, scope) for scope in scopes]
     ours += [(book(), scope_of(json.dumps(rules))) for rules in RULES[3:11]]

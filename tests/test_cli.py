@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from freezegun import freeze_time
 
 from ebill.cli import COMMANDS, fitting, main
+from ebill.render.text import table
 from tests import books
 from tests.books import TEXT, edited
 from tests.shell import ENVIRONMENT, pasted
@@ -81,6 +82,15 @@ def test_a_line_is_never_cut_or_wrapped_whatever_the_terminal(monkeypatch: pytes
     output = said("schedule", "--state=PA", "--from=2026-08", "--months=1")
     assert "…" not in output
     assert len([line for line in output.splitlines() if line.startswith(" 2026-08 ")]) == 1
+
+
+def test_a_table_is_as_wide_as_it_needs_to_be() -> None:
+    assert table(("of", "moved to"), [("2026-08", "-"), ("-", "Sat 2026-08-01")]) == (
+        " of        moved to\n"
+        " ────────────────────────\n"
+        " 2026-08   -\n"
+        " -         Sat 2026-08-01\n"
+    )  # fmt: skip
 
 
 def test_an_explanation_says_the_rule_and_who_says_so() -> None:

@@ -494,7 +494,8 @@ def test_a_closure_closes_a_day_and_keeps_the_holidays() -> None:
     bank = library_calendar("XFED")
     shut = bank.with_closures({date(2026, 7, 2): "flood", date(2026, 12, 25): "no need"}, "SHUT")
     assert shut.name == "SHUT"
-    assert bank.with_closures({}).name == "XFED"
+    assert bank.with_closures({}) is bank
+    assert bank.with_closures({}, "BANK").name == "BANK"
     assert (shut.first, shut.last, shut.weekend) == (bank.first, bank.last, bank.weekend)
     assert shut.why_closed(day("2026-07-02 Thu")) == "flood"
     assert shut.why_closed(day("2026-12-25 Fri")) == "Christmas Day"  # the holiday's own name
@@ -525,7 +526,7 @@ def test_a_weekend_may_be_another() -> None:
         True,
     ]
     assert saudi.why_closed(day("2026-08-07 Fri")) == "Friday"
-    assert saudi.with_closures({}).weekend == {4, 5}
+    assert saudi.with_closures({}, "KSA").weekend == {4, 5}
 
 
 # The library's calendars

@@ -1,7 +1,6 @@
 """The rules of an invoice's life, in their order: what builds on what, what moves what, and what is refused."""
 
 import random
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -551,7 +550,7 @@ def test_the_last_invoice_is_refused_for_a_day_of_its_own() -> None:
 
 def test_a_month_without_an_invoice_is_not_refused_for_a_day_it_does_not_need() -> None:
     short = known_only(date(2026, 1, 1), date(2026, 7, 31), due=Due(1, roll="following"))
-    skipping = [Span(short[0].first, replace(short[0].terms, skip_coverage_months=(8,)))]
+    skipping = [Span(short[0].first, short[0].terms._replace(skip_coverage_months=(8,)))]
     assert schedule(short, month("2026-08"), 1).unknown.tolist() == [True]
     dates = schedule(skipping, month("2026-08"), 1)
     assert dates.unknown.tolist() == [False]
@@ -579,7 +578,7 @@ def test_a_next_generation_on_the_day_on_which_other_terms_begin_is_paid_for_und
     """Generated Sat 2026-08-01: the last of July is before it, whatever the calendar from August on knows of July."""
     terms = Case(written(generation={"days_before_due": 31})).spans()[0].terms
     late = Calendar("late", {}, date(2026, 8, 1), date(2026, 12, 31))
-    spans = (Span(month("2000-01"), terms), Span(month("2026-08"), replace(terms, calendar=late)))
+    spans = (Span(month("2000-01"), terms), Span(month("2026-08"), terms._replace(calendar=late)))
     dates = row_of(schedule(spans, month("2026-08"), 1), "2026-08")
     assert dates["next_generation_date"] == day("2026-08-01 Sat")
     assert dates["safe_pay_by_date"] == day("2026-07-28 Tue")
@@ -727,8 +726,7 @@ def test_accounts_whose_terms_change_in_the_same_months_go_through_together() ->
 
     def together(begin: str, grace: int) -> Any:
         terms = next(span.terms for span in reversed(spans[0]) if span.first <= month(begin))
-        return replace(
-            terms,
+        return terms._replace(
             generation=terms.generation.with_numbers(wide(0)),
             grace=terms.grace.with_numbers(wide(grace)),
             pay_by=terms.pay_by.with_numbers(wide(3)),
@@ -747,7 +745,7 @@ def test_accounts_whose_terms_change_in_the_same_months_go_through_together() ->
         for name, given in fixed["2026-05"].items()
     }
     due = np.broadcast_to(np.int64(1), (2, 1))
-    parts = [(part, replace(terms, due=terms.due.with_numbers(due))) for part, terms in parts]
+    parts = [(part, terms._replace(due=terms.due.with_numbers(due))) for part, terms in parts]
     found = dates(parts, both, lines, ways_of(spans[0]), cells)
     for row, case in enumerate(cases):
         alone = case.schedule()
@@ -761,7 +759,7 @@ def test_accounts_whose_terms_change_in_the_same_months_go_through_together() ->
 
 def test_what_all_accounts_have_alike_is_one_row_beside_those_of_each() -> None:
     [span] = Case(written(), "2026-01", 3).spans()
-    wide = replace(span.terms, generation=span.terms.generation.with_numbers(np.array([[20], [7]])))
+    wide = span.terms._replace(generation=span.terms.generation.with_numbers(np.array([[20], [7]])))
     months = months_from(month("2026-01"), 4)
     parts = [(slice(0, 2), span.terms), (slice(2, 4), wide)]
     found = dates(parts, months, np.ones(4, bool), ways_of([span]), {})

@@ -21,8 +21,9 @@ AHEAD = 24
 @click.argument("file", type=FILE)
 def check(file: Path) -> None:
     """Read a rule book as the service does, and name every fault with its line."""
-    book, remarks = bookfile.load(file)
-    for remark in remarks:
+    reading = bookfile.load(file)
+    book = reading.book
+    for remark in reading.remarks:
         click.echo(f"{file}:{remark.line or '?'}: {remark.key}: {remark.detail}", err=True)
     rows = sum(len(each.rows) for each in (*book.states.values(), *book.products.values())) + len(book.default)
     click.echo(

@@ -6,12 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ebill.explain import Explanation
-from ebill.preview import Difference
 from ebill.render.words import because
 from ebill.schedule import DATE_NAMES
+
+if TYPE_CHECKING:  # a schedule needs nothing of a difference
+    from ebill.preview import Difference
 
 PIECE: Final = 1000
 """Rows written together."""

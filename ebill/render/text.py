@@ -5,22 +5,16 @@ A table takes the width it needs, also where the output is no terminal: a date t
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
-from ebill.preview import Difference, Moved
 from ebill.render.words import WARNINGS, because, day, source
 from ebill.schedule import DATE_NAMES, DateName
 
-WIDEST: Final = 10_000
+if TYPE_CHECKING:  # a schedule needs nothing of a difference
+    from ebill.preview import Difference, Moved
+
 NAMES: Final[Mapping[DateName, str]] = {
     "generation_date": "generated",
     "due_date": "due",
@@ -35,7 +29,7 @@ SHOWN_OF_A_KIND: Final = 3
 """Warnings of one kind that are said in full; of the others only the month is named."""
 
 
-def schedule(answer: Mapping[str, Any], *, color: bool = False) -> str:
+def schedule(answer: Mapping[str, Any]) -> str:
     """Write an answer's invoices, what to beware of, a payment, and, where asked for, why each date is what it is."""
     invoices = answer["invoices"]
     product = f", {answer['product']}" if "product" in answer else ""
@@ -50,7 +44,7 @@ def schedule(answer: Mapping[str, Any], *, color: bool = False) -> str:
             ]
             for invoice in invoices
         )
-        parts.append(table(header, rows, color=color))
+        parts.append(table(header, rows))
     parts += _lines(_not_billed(answer.get("not_billed", ())))
     parts += _lines(_beware(invoices))
     if "payment" in answer:
@@ -78,7 +72,7 @@ def posting(answer: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def difference(found: Difference, *, color: bool = False) -> str:
+def difference(found: Difference) -> str:
     """Write which dates move between two rule books, state by state."""
     lines: list[str] = []
     for what, codes in (
@@ -98,7 +92,7 @@ def difference(found: Difference, *, color: bool = False) -> str:
             [move.coverage_month, NAMES[move.name], day(move.before), day(move.after), _by(move.before, move.after)]
             for move in moved
         )
-        lines.append(table(MOVED, rows, color=color).rstrip("\n"))
+        lines.append(table(MOVED, rows).rstrip("\n"))
     lines += [f"{state}, {product}: nothing moves" for state, product in found.unmoved]
     if not lines:
         lines.append(f"No date moves in the {_count(found.count, 'month')} from {found.first}.")
@@ -131,18 +125,12 @@ def effect(found: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, color: bool = False) -> str:
-    """Draw a table as wide as it needs to be."""
-    drawn = Table(box=SIMPLE, pad_edge=False, padding=(0, 1))
-    for name in header:
-        drawn.add_column(name, no_wrap=True)
-    for row in rows:
-        drawn.add_row(*(Text(each) for each in row))
-    written = io.StringIO()
-    console = Console(file=written, width=WIDEST, force_terminal=color, legacy_windows=False)
-    console.width = Measurement.get(console, console.options, drawn).maximum
-    console.print(drawn)
-    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines() if line.strip())
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Draw a table as wide as it needs to be. All that stands in one is ASCII, which is as wide as it is long."""
+    cells = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head, *lines = (" ".join(f" {cell:{width}} " for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in (head, " " + "─" * (len(head) - 2), *lines))
 
 
 def _lines(lines: Iterable[str]) -> list[str]:

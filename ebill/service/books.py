@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -113,7 +112,7 @@ def book_effect(
             effect.add_all([account for accounts in ends.values() for account in accounts], before, after)
             continue
         for (begins, stops), accounts in ends.items():
-            exact = replace(alike, first_coverage_month=begins, last_coverage_month=stops)
+            exact = alike._replace(first_coverage_month=begins, last_coverage_month=stops)
             try:
                 after = new.life(exact)
             except Refusal as refusal:
@@ -168,7 +167,7 @@ def _alike(
             if stops is not None and stops > last + LOOK_AHEAD:
                 stops = None
             alike = (
-                own if (begins, stops) == ends else replace(own, first_coverage_month=begins, last_coverage_month=stops)
+                own if (begins, stops) == ends else own._replace(first_coverage_month=begins, last_coverage_month=stops)
             )
             found.setdefault(alike, {}).setdefault(ends, []).append((dossier.client.client_id, account.account_id))
     return found

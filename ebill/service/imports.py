@@ -356,7 +356,7 @@ class _Import:
         """Check the dates of a new account: as if it always was and never ended, which is the same for many."""
         if not own.rows and not own.exceptions:
             return  # the rule book was tried with every state and product when it was read
-        widest = replace(bare(own), first_coverage_month=None, last_coverage_month=None)
+        widest = bare(own)._replace(first_coverage_month=None, last_coverage_month=None)
         if widest in self._good:
             return
         try:

@@ -7,7 +7,6 @@ rows from their `since` on, read by the very grammar that reads the rule book.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import cast
 
@@ -47,13 +46,12 @@ def bare(scope: Scope) -> Scope:
     """Leave out of a scope whose it is, and the words of people. Equal ones have equal dates, and equal warnings."""
     if not scope.rows and not scope.exceptions:
         return scope
-    return replace(
-        scope,
+    return scope._replace(
         rows=tuple(
             Row(row.since, row.rule, "", row.layer, assumed=row.assumed, recorded=n, settled=row.settled)
             for n, row in enumerate(scope.rows)
         ),
-        exceptions=tuple(replace(fixed, reason="") for fixed in scope.exceptions),
+        exceptions=tuple(fixed._replace(reason="") for fixed in scope.exceptions),
     )
 
 

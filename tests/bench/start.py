@@ -1,6 +1,8 @@
 """How long a command takes as a whole process, beside one that imports numpy, which it cannot do without.
 
 And how long it takes from the start of the service until it answers, beside the same server with a bare application.
+What was compiled is kept, as where the service is installed, whatever the environment says: else a third of the time
+would be the compiler's.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 
 from tests.bench.measuring import Action, Ratio, Taken, in_turn
@@ -31,9 +34,11 @@ STARTS = 7
 def start() -> Iterator[Ratio]:
     """Whole processes."""
     code = "from ebill.cli import main; main()"
-    actions = {name: run("-c", code, *arguments) for name, arguments in COMMANDS.items()}
-    actions |= {"the service's application": run("-c", SERVICE), "import numpy": run("-c", "import numpy")}
-    taken = in_turn({name: (action, 1) for name, action in actions.items()}, rounds=9)
+    commands = {name: ("-c", code, *arguments) for name, arguments in COMMANDS.items()}
+    commands |= {"the service's application": ("-c", SERVICE), "import numpy": ("-c", "import numpy")}
+    with compiled() as environment:
+        actions = {name: run(environment, *arguments) for name, arguments in commands.items()}
+        taken = in_turn({name: (action, 1) for name, action in actions.items()}, rounds=9)
     print("\nWhole processes, beside one that does nothing but import numpy")
     for name in taken:
         print(f"  {name:26} {taken.median(name) * 1e3:7.0f} ms")
@@ -51,8 +56,8 @@ def start() -> Iterator[Ratio]:
 def until_ready() -> Taken:
     """Start servers in turn, and tell how long each took until it answered; the first round makes the store."""
     taken = Taken({name: [] for name in READY})
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "EBILL_DATABASE_URL": f"sqlite:///{folder}/ebill.db"}
+    with tempfile.TemporaryDirectory() as folder, compiled() as environment:
+        environment["EBILL_DATABASE_URL"] = f"sqlite:///{folder}/ebill.db"
         for _ in range(STARTS + 1):
             for name, which in READY.items():
                 port = free_port()
@@ -92,7 +97,16 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def run(*arguments: str) -> Action:
+@contextmanager
+def compiled() -> Iterator[dict[str, str]]:
+    """Give an environment in which Python keeps what it compiles, for as long as this lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield environment
+
+
+def run(environment: Mapping[str, str], *arguments: str) -> Action:
     """Make an action that runs Python from start to end."""
-    command = [sys.executable, *arguments]
-    return lambda: subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command, null = [sys.executable, *arguments], subprocess.DEVNULL
+    return lambda: subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=null, stderr=null)
