@@ -40,13 +40,20 @@ class Plain(Schema):
     """Its validators that ask for nothing but known keys: a table with others is not read plainly anyway."""
 
     def load(self, data: Any, **how: Any) -> Any:
-        """Read a table as marshmallow does. Raises its ValidationError with every fault."""
+        """Read a table as marshmallow does. Raises its ValidationError with every fault.
+
+        Where marshmallow raises it, it holds itself by what it was raised from, and with that everything that was in
+        the hands of whoever asked, until garbage is collected. So it is raised anew.
+        """
         if not any(how.values()):
             try:
                 return self.plainly(data)
             except NotPlain:
                 pass
-        return super().load(data, **how)
+        try:
+            return super().load(data, **how)
+        except ValidationError as error:
+            raise error.with_traceback(None) from None
 
     def plainly(self, data: Any) -> Any:
         """Read a table in which nothing is wrong, or raise NotPlain."""

@@ -1,6 +1,8 @@
 """A row of a table has the dates, the standing, the warnings and the refusal that it has when it is asked alone."""
 
+import gc
 import json
+import weakref
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -384,7 +386,7 @@ def row(kind: str, rule: Any, since: str) -> Entry:
 
 
 def scope_of(rules: str | None, exceptions: str | None = None) -> Scope:
-    return Batches(book())._scope(("NY", None, rules, exceptions, None))
+    return Batches(book())._told.scope(("NY", None, rules, exceptions, None))
 
 
 def test_an_offset_is_that_of_the_zone_at_every_change() -> None:
@@ -421,3 +423,17 @@ def test_rows_are_taken_for_alike_where_all_is_and_nowhere_else(columns: int, ma
     found = [np.flatnonzero(kinds == kind).tolist() for kind in range(len(examples))]
     assert sorted(found) == sorted(expected.values())
     assert all(example in rows for example, rows in zip(examples.tolist(), found, strict=True))
+
+
+def test_what_was_laid_out_for_a_batch_goes_with_it_at_once() -> None:
+    asked = pa.RecordBatch.from_pylist([{"state": "PA", "coverage_month": "2026-08"}, {"state": "TX"}])
+    gc.collect()
+    gc.disable()
+    try:
+        told = Batches(book()).answer(asked)
+        days = weakref.ref(told.entries.days)
+        assert days() is not None
+        del told
+        assert days() is None
+    finally:
+        gc.enable()

@@ -57,8 +57,8 @@ class Entries(NamedTuple):
     `days` has a row for each of `DATE_NAMES`; `warned` is as `standing.warned` gives it, `today` the day by which an
     invoice stands where nobody says another, and `standing` where it then does, below 0 for nowhere; `month` the number
     of the coverage month; `usable` says that the entry has an invoice, of which every date is known. Where it is not,
-    the others mean nothing. `kinds` is what each kind was told by, the very list of those who laid them out: later entries
-    with the same one begin with these.
+    the others mean nothing. `kinds` is what each kind was told by, in the very list of whoever laid the entries out:
+    later ones with the same list begin with these.
     """
 
     kinds: list[Hashable]
@@ -204,7 +204,7 @@ class Laid:
             self._entries = _grown(self._entries)  # whoever has the old ones keeps them
         entries = self._entries
         columns: list[Any] = [column.reshape(*column.shape[:-1], -1, YEAR) for column in entries[1:]]
-        by_page = Entries(self, *columns)
+        by_page = Entries(self.kinds, *columns)
         by_page.kind[begin:end] = numbers[among, None]
         by_page.month[begin:end] = np.arange(year * YEAR, (year + 1) * YEAR)
         for pattern in many.patterns:

@@ -171,7 +171,7 @@ class Answered(NamedTuple):
 class _Told:
     """Reads what tells of accounts, and remembers the parts that are alike.
 
-    It is apart from who asks, so that nobody holds himself: what a batch has laid out goes with the batch, and waits for
+    It is apart from who asks, so that nobody holds himself: what was laid out for a batch goes with it, and waits for
     no collector of garbage.
     """
 
