@@ -49,7 +49,7 @@ spark: .venv-spark/.made ## the same dates on a local Spark, which needs Java 17
 bench: .venv/.test ## how long things take (ARGS=one_month: a part; ARGS=--keep: keep its ratios)
 	.venv/bin/python -m tests.bench $(ARGS)
 
-trust: .venv/.test ## show every goal of reliability, about an hour (ARGS="G6 G7": some; ARGS=--quick: in minutes)
+trust: .venv/.test ## show every goal of reliability, some two hours (ARGS="G6 G7": some; ARGS=--quick: in minutes)
 	.venv/bin/python -m tests.trust $(ARGS)
 
 mutants: .venv/.test ## plant faults and list those that no test sees (ARGS=ebill/dates.py: in one module)

@@ -8,7 +8,6 @@ at all is a row without cells, with why.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
@@ -16,7 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NamedTuple, cast
 
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from ebill import strictjson
+from ebill import strictcsv, strictjson
 from ebill.batch.asked import ASKED, KIND, readable_schema
 from ebill.batch.tables import BATCH, JSON, Reason, Unread, is_text
 from ebill.errors import FileRefused, MalformedJson
@@ -41,7 +40,7 @@ SUFFIXES: Final[dict[str, Form]] = {
 }
 BLOCK: Final = 1 << 22
 """Bytes of text that are read together, about."""
-LINE_MOST: Final = 1 << 24
+LINE_MOST: Final = strictcsv.LONGEST
 """Bytes of a line, without its end: an endless one would fill the memory."""
 HEAD_MOST: Final = 1 << 16
 ALIKE: Final = [*KIND, "coverage_month"]
@@ -218,8 +217,8 @@ class Csv(Lined):
             try:
                 line = file.readline(HEAD_MOST)
                 text = line.decode("utf-8-sig")
-                names = next(csv.reader([text], strict=True), [])
-            except (UnicodeDecodeError, csv.Error, EOFError, OSError) as error:
+                names = next(strictcsv.Rows([text]), [])
+            except (UnicodeDecodeError, strictcsv.Error, EOFError, OSError) as error:
                 raise FileRefused(self.name, f"its header cannot be read as CSV in UTF-8: {error}") from error
         if len(line) >= HEAD_MOST or not names:
             raise FileRefused(self.name, "its first line must name the columns")
@@ -252,19 +251,14 @@ class Csv(Lined):
         return super()._last(content, ends)
 
     def _one_by_one(self, content: bytes) -> Read:
-        with ExitStack() as stack:  # the limit is the whole process's, and an import has the usual one
-            stack.callback(csv.field_size_limit, csv.field_size_limit(LINE_MOST))
-            return self._lines(content)
-
-    def _lines(self, content: bytes) -> Read:
         rows: list[dict[str, str | None]] = []
         unread: dict[int, Unread] = {}
-        lines = csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="\n"), strict=True)
+        lines = strictcsv.Rows(io.StringIO(content.decode(errors="surrogateescape"), newline="\n"))
         while True:
             row: dict[str, str | None] = {}
             try:
                 cells = next(lines, None)
-            except csv.Error as error:
+            except strictcsv.Error as error:
                 unread[len(rows)] = Reason("malformed_row", f"this is not a row of CSV: {error}")
                 rows.append(row)
                 continue

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
+from ebill import strictcsv
 from ebill.errors import CellFault, shown
+from ebill.service.rows import CELL_MOST as READ_MOST
 
 WHOLE: Final = 40
 """Rows up to which a file is shown whole."""
@@ -85,13 +86,13 @@ def excerpt(file: TextIO, faults: Sequence[CellFault]) -> Excerpt:
 
 def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Give the rows as far as they can be read, each with the line it begins on."""
-    reader = csv.reader(file, strict=True)
+    reader = strictcsv.Rows(file, READ_MOST)
     begins = 1
     try:
         for cells in reader:
             yield begins, cells
-            begins = reader.line_num + 1
-    except csv.Error:
+            begins = reader.lines_read + 1
+    except strictcsv.Error:
         return
 
 

@@ -6,7 +6,6 @@ a spreadsheet would take for a formula is written with a ' before it, which is t
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Final, TextIO
 
 import orjson
 
-from ebill import strictjson
+from ebill import strictcsv, strictjson
 from ebill.errors import CellFault, Fault, MalformedJson, did_you_mean, shown
 from ebill.service.scopes import rule
 from ebill.store.clients import Dossier, as_data
@@ -46,6 +45,8 @@ OF_RECORD: Final[Mapping[str, tuple[str, ...]]] = {
 """Which columns each record may fill, besides `record` and `client_id`."""
 COLUMNS: Final = tuple(dict.fromkeys(("record", "client_id", *(name for part in OF_RECORD.values() for name in part))))
 FLAGS: Final = frozenset({"assumed", "retroactive", "withdrawn"})
+CELL_MOST: Final = 131_072
+"""Characters of a cell."""
 NO_MONTH: Final = "none"
 """Stands for a list of no months, where an empty cell is *as the client has it*."""
 _GUARDED: Final = re.compile("'* *[=+\\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
@@ -79,7 +80,7 @@ class Line:
 
 def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
     """Read rows, adding to `faults` what is wrong with the header or the shape of a row."""
-    reader = csv.reader(file, strict=True)
+    reader = strictcsv.Rows(file, CELL_MOST)
     try:
         header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
         faults += (CellFault(1, shown(name), _unknown(name)) for name in header if name not in COLUMNS)
@@ -89,15 +90,15 @@ def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
             faults.append(CellFault(1, "", "names a column twice"))
         if faults:
             return
-        begins = reader.line_num + 1
+        begins = reader.lines_read + 1
         for cells in reader:
             if any(cells) and len(cells) != len(header):
                 faults.append(CellFault(begins, "", f"has {len(cells)} cells under {len(header)} columns"))
             elif any(cells):
                 yield Line(begins, {name: cell for name, cell in zip(header, cells, strict=True) if cell})
-            begins = reader.line_num + 1
-    except (csv.Error, UnicodeDecodeError) as error:
-        faults.append(CellFault(reader.line_num, "", f"cannot be read as CSV in UTF-8: {shown(error)}"))
+            begins = reader.lines_read + 1
+    except (strictcsv.Error, UnicodeDecodeError) as error:
+        faults.append(CellFault(reader.lines_read, "", f"cannot be read as CSV in UTF-8: {shown(error)}"))
 
 
 def _unknown(column: str) -> str:

@@ -1,4 +1,4 @@
-"""Show the goals at their long size, about an hour in all: `make trust`, or `make trust ARGS="G6 G7"`.
+"""Show the goals at their long size, some two hours in all: `make trust`, or `make trust ARGS="G6 G7"`.
 
 `--quick` shows them at the size of the ordinary tests. What was seen is kept, and the reliability page written; a
 figure of the long size is not replaced by a quick one. Ends with 1 where a goal does not hold or a planted fault is

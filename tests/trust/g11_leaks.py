@@ -87,5 +87,5 @@ GOAL = Goal(
     rule="after 50,000 requests, good and bad, memory has grown by less than 10 %, and files and threads not at all",
     show=show,
     faults=MappingProxyType({"a connection that is not closed": lambda: planted("unclosed")}),
-    short="50,000 requests and not a million: one after another, those would take most of the hour for all goals.",
+    short="50,000 requests and not a million: one after another, those would take more than an hour.",
 )
