@@ -11,7 +11,7 @@ BUILDER = $(firstword $(shell command -v podman buildah))
 ARGS ?=
 
 .PHONY: help run test check fmt everywhere east west browser screenshots spark bench trust mutants sbom container lock
-help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
+help: ; @awk -F ':.*## ' '/^[a-z]+:[^;]*## / {printf "make %-13s%s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## start the service, with a sample book in an empty store
 	.venv/bin/ebill serve --demo $(ARGS)

@@ -371,7 +371,8 @@ class NotAllowed(Refusal):
     code = "not_allowed"
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"A {role.replace('_', ' ')} may not do this.")
+        article = "An" if role[0] in "aeiou" else "A"
+        super().__init__(f"{article} {role.replace('_', ' ')} may not do this.")
         self.role = role
 
 

@@ -437,3 +437,32 @@ def test_what_was_laid_out_for_a_batch_goes_with_it_at_once() -> None:
         assert days() is None
     finally:
         gc.enable()
+
+
+def test_offsets_may_lie_in_more_room_than_they_need() -> None:
+    offsets = np.array([0, 2, 4], np.int32).tobytes() + b"\0"
+    states = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(offsets), pa.py_buffer(b"PANY")])
+    asked = pa.record_batch({"state": states, "coverage_month": pa.array(["2026-08", "2026-09"])})
+    for batch_ in (asked, asked.slice(1)):
+        answered = Batches(book()).answer(batch_).record_batch()
+        assert answered.column("state").to_pylist() == batch_.column("state").to_pylist()
+        assert answered.column("reason").to_pylist() == [None] * len(batch_)
+
+
+def test_a_table_whose_words_are_to_be_read_as_others_is_cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    answer = Batches.answer
+
+    def noted(self: Batches, asked: Any, *more: Any) -> Any:
+        seen.append(asked.num_rows)
+        return answer(self, asked, *more)
+
+    monkeypatch.setattr(Batches, "answer", noted)
+    none = pa.array([0] * 100_000, pa.int32())
+    for kind, pieces in ((pa.string(), [100_000]), (pa.large_string(), [65_536, 34_464])):
+        seen.clear()
+        states = pa.DictionaryArray.from_arrays(none, pa.array(["PA"], kind))
+        asked = pa.table({"state": states, "coverage_month": pa.array(["2026-08"]).take(none)})
+        found = batch.schedule(asked, book(), as_of=date(2026, 8, 3))
+        assert seen == pieces
+        assert found.column("due_date").unique().to_pylist() == [date(2026, 8, 1)]

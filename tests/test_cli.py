@@ -116,6 +116,13 @@ def test_months_without_an_invoice_are_named(months: str) -> None:
     assert "2026-08  not billed: no invoice for July, August\n" in output
 
 
+def test_a_table_of_names_is_straight_in_any_script() -> None:
+    assert table(("name", "role"), [("\u5c71\u7530", "admin"), ("Zoe\u0308", "producer")]).splitlines()[2:] == [
+        " \u5c71\u7530   admin",
+        " Zoe\u0308    producer",
+    ]
+
+
 def test_where_no_month_is_billed_there_is_no_table() -> None:
     output = said("schedule", "--state=PA", "--from=2026-07", "--months=1", "--rule=skip_coverage_months=7")
     assert "coverage" not in output

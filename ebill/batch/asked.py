@@ -134,7 +134,7 @@ def _is_ascii(column: Any) -> bool:
         return False
     column.validate()
     _, offsets, content = column.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    bounds = np.frombuffer(offsets, np.int32, len(column) + 1, np.int32().itemsize * column.offset)
     if content is None or (bounds[1:] < bounds[:-1]).any() or not 0 <= bounds[0] <= bounds[-1] <= content.size:
         return False
     return bool(np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]].max(initial=0) < _NOT_ASCII)

@@ -75,7 +75,10 @@ ANSWERED: Final = (*ECHOED, *DATE_NAMES, "as_of", "standing", "warnings", *PAID,
 BATCH: Final = 1 << 16
 """Rows of a stream that are answered together."""
 TABLE: Final = 1 << 20
-"""Rows of a table in memory that are: what is alike among them is found once, in some dozens of bytes for each."""
+"""Rows of a table in memory that are: what is alike among them is found once, in some dozens of bytes for each.
+
+One of which a column is to be read as another type is answered as a stream is: written out, its texts may be long.
+"""
 TIMELINESS: Final[tuple[Timeliness, ...]] = ("on_time", "in_grace", "late")
 REFLECTED: Final[tuple[Reflected, ...]] = ("yes", "maybe", "no")
 WARNED: Final = tuple(
@@ -449,8 +452,10 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
     """
     pa = arrow()
-    found = answers(book, table.to_batches(max_chunksize=TABLE), as_of=as_of, now=now)
-    return pa.Table.from_batches(found, schema(readable_schema(table.schema)))
+    wanted = readable_schema(table.schema)
+    most = TABLE if wanted.equals(table.schema) else BATCH
+    found = answers(book, table.to_batches(max_chunksize=most), as_of=as_of, now=now)
+    return pa.Table.from_batches(found, schema(wanted))
 
 
 def answers(

@@ -126,11 +126,23 @@ def effect(found: Mapping[str, Any]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Draw a table as wide as it needs to be. All that stands in one is ASCII, which is as wide as it is long."""
+    """Draw a table as wide as it needs to be."""
     cells = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    head, *lines = (" ".join(f" {cell:{width}} " for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "".join(f"{line.rstrip()}\n" for line in (head, " " + "─" * (len(head) - 2), *lines))
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    head, *lines = (
+        " ".join(f" {cell}{' ' * (width - _width(cell))} " for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
+    return "".join(f"{line.rstrip()}\n" for line in (head, " " + "─" * (_width(head) - 2), *lines))
+
+
+def _width(text: str) -> int:
+    """Tell how many columns of a terminal a text takes; in ASCII as many as it has characters."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # people's names need it, dates do not
+
+    return cell_len(text)
 
 
 def _lines(lines: Iterable[str]) -> list[str]:

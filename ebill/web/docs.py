@@ -29,6 +29,17 @@ DOCS_POLICY: Final = (
 )
 """Swagger UI sets styles on its elements; scripts come from files of ours alone."""
 
+MEANINGS: Final = {
+    "not_found": "There is nothing at this address.",
+    "method_not_allowed": "This address does not take the method; Allow has those that it takes.",
+    "request_timeout": "The request did not come to its end in time.",
+    "precondition_failed": "A file is not as the request says that it must be.",
+    "uri_too_long": "The address is too long.",
+    "headers_too_large": "The headers are too large.",
+    "internal_error": "Something went wrong in the service itself; its log tells what, by the request id.",
+}
+"""What codes mean that are no refusal of ours."""
+
 OPEN: Final = frozenset({"/openapi.json", "/docs", "/docs/<name>", "/problems"})
 """The addresses that answer anybody without a Route to say so: no client data is behind them."""
 
@@ -104,9 +115,12 @@ def _problems() -> str:
 
 
 def _codes() -> Iterator[tuple[str, int, str]]:
+    seen = set[str]()
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.Refusal) and kind is not errors.Refusal:
-            yield kind.code, status_of(kind), (getdoc(kind) or "").split("\n\n")[0]
+            if kind.code not in seen:
+                yield kind.code, status_of(kind), (getdoc(kind) or "").split("\n\n")[0].replace("`", "")
+            seen.add(kind.code)
     for status, code in HTTP_CODES.items():
         if status not in (400, 413, 415):
-            yield code, status, "The web server's own refusal."
+            yield code, status, MEANINGS[code]
