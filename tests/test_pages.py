@@ -489,6 +489,18 @@ def test_a_slip_in_a_form_is_shown_where_it_is(opened: Visits) -> None:
         assert (answer.status_code, said in text_of(answer)) == (422, True)
 
 
+def test_a_state_alone_is_asked_from_the_month_that_the_form_shows(opened: Visits) -> None:
+    answer = opened.client.get("/calculator?state=NY", headers={"Accept": HTML})
+    (month,) = re.findall(r'name="from"[^>]* value="(\d{4}-\d\d)"', text_of(answer))
+    whole = opened.client.get(f"/calculator?state=NY&from={month}", headers={"Accept": HTML})
+    assert (answer.status_code, _dates(text_of(answer))) == (200, _dates(text_of(whole)))
+    assert len(_dates(text_of(answer))) > 12
+
+
+def _dates(page: str) -> list[str]:
+    return re.findall(r'<time datetime="([0-9-]+)"', page)
+
+
 def test_a_form_that_was_refused_says_what_was_typed(opened: Visits) -> None:
     typed = {"name": '"><b>', "days": "999", "read_only": "yes", "client_ids": f"{ACME}, {UNKNOWN}", "password": "w0rd"}
     page = text_of(opened.send("producer", "/me/tokens", typed))
@@ -906,7 +918,6 @@ def test_the_calculator_shows_the_answer_of_the_api_and_the_question_to_ask_it(
         ({"state": "TX", "from": "2026-08"}, "state"),
         ({"state": "PA", "from": "2026-8"}, "from"),
         ({"state": "PA", "from": "2026-08", "months": "1e3"}, "months"),
-        ({"state": "PA"}, "from"),
         ({"state": "PA", "from": "2026-08", "product": "gold"}, "product"),
         ({"state": "PA", "from": "2026-08", "grace": "after_due"}, "grace_number"),
         ({"state": "PA", "from": "2026-08", "grace_number": "999"}, "grace_number"),

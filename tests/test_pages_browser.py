@@ -355,6 +355,18 @@ def test_one_s_own_page(page: Page) -> None:
     expect(page).to_have_title("Sign in · eBill")
 
 
+def test_what_is_wrong_with_a_form_is_in_sight_where_a_page_has_several(page: Page) -> None:
+    sign_in(page)
+    page.goto("/me")
+    page.get_by_text("Make a token", exact=True).click()
+    page.fill("#token_name", "Nightly export")
+    page.fill("#token_days", "999")
+    page.locator("form[action='/me/tokens'] button").click()
+    expect(page.locator(".notice.bad")).to_be_in_viewport()
+    expect(page.locator(".notice.bad")).to_be_focused()
+    expect(page.locator("#token_days")).to_have_value("999")
+
+
 def test_a_new_producer_from_an_administrator_s_form_to_their_own_password(page: Page, served: Served) -> None:
     come_in(page, served, demo.ADMIN)
     user_id = f"nia-{secrets.token_hex(4)}"

@@ -97,13 +97,15 @@ def calculator_page(page: Open) -> Shown:
     }
     if "state" not in page.query:
         return Shown("calculator.html", values)
-    body = question(page.query)
+    # Where no month is given the form shows this one.
+    asked = page.query if "from" in page.query else {**page.query, "from": values["this_month"]}
+    body = question(asked)
     try:
         values["answer"] = calculator.answer(page.book, {**body, "explain": True}, page.now)
     except Refusal as refusal:
-        values["faulty"], values["others"] = shown_at(refusal, lambda pointer: _field(page.query, pointer))
+        values["faulty"], values["others"] = shown_at(refusal, lambda pointer: _field(asked, pointer))
         return Shown("calculator.html", values, status_of(type(refusal)))
-    values |= {"link": f"{_here()}/calculator?{urlencode(page.query)}", "curl": _curl(body)}
+    values |= {"link": f"{_here()}/calculator?{urlencode(asked)}", "curl": _curl(body)}
     return Shown("calculator.html", values)
 
 
