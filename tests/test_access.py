@@ -14,7 +14,7 @@ from sqlalchemy import select
 from ebill import access
 from ebill.access import MAY, NEEDS, Action
 from ebill.errors import ClientNotFound, MissingEntitlement, OutsideScope, Refusal
-from ebill.store import clients, grants, tokens, users
+from ebill.store import clients, grants, sessions, tokens, users
 from ebill.store.engine import Store
 from ebill.store.glance import Glance
 from ebill.store.tables import ENTITLEMENTS, ROLES
@@ -432,3 +432,16 @@ def test_a_client_that_is_yet_to_be_made_is_in_no_scope(inhabited: Store, texts:
 def test_a_user_without_a_scope_is_the_one_who_is_kept(inhabited: Store, texts: dict[str, str]) -> None:
     found = entered(inhabited, texts[PAT.user_id], "own", None)
     assert (found.user, found.user.scope) == (PAT, None)
+
+
+@pytest.mark.parametrize("who", [PAT, NORA, ADA])
+@pytest.mark.parametrize("client_id", [ACME, OTHER, ZENITH, UNKNOWN])
+def test_a_session_opens_the_clients_that_its_user_sees(inhabited: Store, who: User, client_id: str) -> None:
+    with changing(inhabited) as connection:
+        cookie = sessions.new_session(connection, who.user_id, AT)
+    with inhabited.reading() as connection:
+        try:
+            found = access.enter_session(connection, cookie, AT, "read_client", client_id).user_id
+        except ClientNotFound:
+            found = ""
+    assert found == (who.user_id if sees(inhabited, who, client_id) else "")

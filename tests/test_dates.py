@@ -1,10 +1,12 @@
 """Days and calendars: arithmetic that keeps its shape, and business days that no calendar guesses."""
 
 from datetime import date, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
+import holidays
 import numpy as np
 import pytest
 
@@ -515,6 +517,21 @@ def test_a_calendar_may_rest_on_any_days_of_the_week() -> None:
         ]
 
 
+def test_a_day_beyond_the_calendar_is_closed_at_weekends_alone() -> None:
+    known = Calendar("x", {day("2026-07-08 Wed"): "a"}, date(2026, 7, 1), date(2026, 7, 31), frozenset({4, 5}))
+    for told, is_closed in (
+        ("2026-07-08 Wed", True),
+        ("2026-07-09 Thu", False),
+        ("2026-07-10 Fri", True),
+        ("2026-07-12 Sun", False),
+        ("2026-06-26 Fri", True),
+        ("2026-06-28 Sun", False),
+        ("2026-08-06 Thu", False),
+        ("2026-08-07 Fri", True),
+    ):
+        assert plain(known.is_closed(at(day(told)))) is is_closed, told
+
+
 def test_a_weekend_may_be_another() -> None:
     """Saudi banks rest on Friday and Saturday."""
     saudi = library_calendar("SA")
@@ -558,6 +575,22 @@ def test_a_calendar_knows_no_year_outside_those_asked_for(monkeypatch: pytest.Mo
     assert bound("XPAR").first == date(2019, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "last", "weekend"),
+    [
+        ("US-DE", partial(holidays.country_holidays, "US", subdiv="DE"), 2100, {5, 6}),
+        ("IR", partial(holidays.country_holidays, "IR"), 2100, {4}),
+        ("LK", partial(holidays.country_holidays, "LK"), 2026, {5, 6}),  # the library has no later rules for Sri Lanka
+        ("XPAR", partial(holidays.financial_holidays, "XPAR"), 2100, {5, 6}),
+    ],
+)
+def test_what_is_computed_is_what_the_library_says(code: str, said: Any, last: int, weekend: set[int]) -> None:
+    known = computed_calendar(code)
+    assert (known.name, known.last, set(known.weekend)) == (code, date(last, 12, 31), weekend)
+    years = range(known.first.year, last + 1)
+    assert dict(known.closures) == dict(said(years=years).items())
+
+
 def test_every_year_of_a_calendar_has_its_holidays() -> None:
     for code in ("XFED", "US-PA", "XNYS"):
         known = library_calendar(code)
@@ -591,8 +624,10 @@ def test_an_unknown_calendar_is_refused_with_the_nearest_name(code: str, sentenc
     assert refused.value.name == code
 
 
-def test_the_release_of_the_library_is_named() -> None:
+def test_the_release_of_the_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library_release() == version("holidays")
+    monkeypatch.setattr("ebill.dates.find_spec", lambda _: None)
+    assert library_release.__wrapped__() == version("holidays")
 
 
 def test_a_calendar_is_bound_with_its_own_holidays_only() -> None:

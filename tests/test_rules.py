@@ -20,6 +20,7 @@ from ebill.rules import (
     GraceDays,
     GraceFloor,
     GraceMonths,
+    Inherited,
     NthBusinessDay,
     NthWeekday,
     PayBy,
@@ -141,6 +142,10 @@ RULES: list[tuple[str, Any, str]] = [
     ("grace_floor", {"days": 31}, "never before 31 days after the due date"),
     ("grace_floor", {"calendar_months": 1}, "never before the last day of the due date's month"),
 ]
+
+
+def test_what_is_inherited_says_so() -> None:
+    assert str(Inherited(kind="grace")) == "as the layers below have it"
 
 
 @pytest.mark.parametrize(("kind", "data", "sentence"), RULES)

@@ -757,6 +757,14 @@ def test_accounts_whose_terms_change_in_the_same_months_go_through_together() ->
             assert days[billed].tolist() == alone.days(name)[billed].tolist(), (row, name)
 
 
+def test_months_whose_payments_post_alike_are_one_way() -> None:
+    case = Case((*written(), Written("2026-03", "state", "grace", {"days": 45})), "2026-01", 6)
+    first, second = case.spans()
+    assert [way.first for way in ways_of([first, second])] == [first.first]
+    other = second.terms._replace(calendar=second.terms.calendar.with_closures({date(2026, 7, 2): "a"}, "y"))
+    assert [way.first for way in ways_of([first, second._replace(terms=other)])] == [first.first, second.first]
+
+
 def test_what_all_accounts_have_alike_is_one_row_beside_those_of_each() -> None:
     [span] = Case(written(), "2026-01", 3).spans()
     wide = span.terms._replace(generation=span.terms.generation.with_numbers(np.array([[20], [7]])))
