@@ -172,7 +172,7 @@ def without_a_header() -> Iterator[None]:
 def errors_without_a_code() -> Iterator[None]:
     """Answer errors of one kind with text for people."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(problems.HTTP_CODES, 405, "Method Not Allowed")
+        patch.setattr(problems, "HTTP_CODES", problems.HTTP_CODES | {405: "Method Not Allowed"})
         yield
 
 
