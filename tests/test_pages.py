@@ -489,6 +489,35 @@ def test_a_slip_in_a_form_is_shown_where_it_is(opened: Visits) -> None:
         assert (answer.status_code, said in text_of(answer)) == (422, True)
 
 
+def test_the_form_of_a_token_tells_all_its_faults_at_once_each_at_its_field(opened: Visits) -> None:
+    form = {"days": "999", "read_only": "no", "client_ids": f"{ACME}, {ZENITH}, a_b, {UNKNOWN}", "user_id": "x"}
+    answer = opened.send("producer", "/me/tokens", form)
+    assert (answer.status_code, _faults(text_of(answer))) == (
+        422,
+        {
+            "token_name": "is required",
+            "token_days": "must be from 1 to 365",
+            "token_read_only": "must be true or false",
+            "token_clients": f"a_b must be an id: letters, digits and -, at most 32; there is no client {ZENITH}; "
+            f"there is no client {UNKNOWN}",
+        },
+    )
+    assert "The input has 7 faults" in text_of(answer)
+    assert "<b>user id</b>: unknown key" in text_of(answer)
+
+
+def test_the_form_of_a_calendar_tells_its_faults_at_their_fields(opened: Visits) -> None:
+    page = text_of(opened.send("producer", "/me/feeds", {"name": "a" * 501, "state": "TX"}))
+    assert [*_faults(page)] == ["feed_name", "feed_state"]
+
+
+def _faults(page: str) -> dict[str, str]:
+    """Give what is said beside each field that is marked as faulty, by the field's id."""
+    said = dict(re.findall(r'<span class="fault" id="(\w+)_fault">([^<]*)</span>', page))
+    assert sorted(said) == sorted(re.findall(r'aria-invalid="true" aria-describedby="(\w+)_fault"', page))
+    return said
+
+
 def test_a_state_alone_is_asked_from_the_month_that_the_form_shows(opened: Visits) -> None:
     answer = opened.client.get("/calculator?state=NY", headers={"Accept": HTML})
     (month,) = re.findall(r'name="from"[^>]* value="(\d{4}-\d\d)"', text_of(answer))

@@ -114,6 +114,22 @@ def test_who_signed_in_a_while_ago_gives_the_password_once_more(
     assert WORD not in opened.ask("admin", "GET", "/v1/audit?limit=200").get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"), [({}, "is needed"), ({"password": NEW}, "is not the one that you have")], ids=["none", "wrong"]
+)
+def test_what_is_wrong_with_a_token_is_told_with_what_is_wrong_with_the_password(
+    opened: Visits, given: dict[str, str], said: str
+) -> None:
+    age(opened)
+    form = {"name": "A", "days": "999", "client_ids": "NO-SUCH"}
+    page = text_of(opened.send("producer", "/me/tokens", {**form, **given}))
+    assert dict(re.findall(r'<span class="fault" id="(\w+)_fault">([^<]*)</span>', page)) == {
+        "token_days": "must be from 1 to 365",
+        "token_password": said,
+        "token_clients": "there is no client NO-SUCH",
+    }
+
+
 def test_a_password_that_was_given_counts_for_15_minutes_and_for_its_session_alone(opened: Visits) -> None:
     age(opened)
     assert opened.send("producer", "/me/tokens", {"name": "A", "password": WORD}).status_code == 200

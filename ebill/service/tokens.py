@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -13,7 +13,8 @@ from sqlalchemy import Connection, select
 from ebill import access
 from ebill.errors import ClientNotFound, Fault, InvalidInput, TokenNotFound
 from ebill.grammar import Flag, Strict, Text, Whole
-from ebill.service.forms import CLIENTS_AT_ONCE, Id, load
+from ebill.service.clients import also_faulty
+from ebill.service.forms import CLIENTS_AT_ONCE, ID, Id, load
 from ebill.service.users import known
 from ebill.store import tokens
 from ebill.store.engine import Writing
@@ -35,9 +36,17 @@ class TokenSchema(Strict):
 
 
 def make_token(write: Writing, user: User, body: Any) -> dict[str, Any]:
-    """Make a token of the user's; its text is in this answer and nowhere else, ever."""
-    data = load(TokenSchema(), body)
-    return token_for(write, user.user_id, **data)
+    """Make a token of the user's; its text is in this answer and nowhere else, ever. Raises InvalidInput."""
+    return _made(write, user.user_id, **_read(write.connection, user, body))
+
+
+def token_faults(connection: Connection, user: User, body: Any) -> tuple[Fault, ...]:
+    """Find all that is wrong with such a body, before a token is made of it."""
+    try:
+        _read(connection, user, body)
+    except InvalidInput as refusal:
+        return refusal.faults
+    return ()
 
 
 def token_for(
@@ -53,9 +62,16 @@ def token_for(
 
     Raises InvalidInput for a client that is not there or that its user does not see, alike.
     """
+    unseen = list(_unseen(write.connection, known(write.connection, user_id), client_ids or ()))
+    if unseen:
+        raise InvalidInput(unseen)
+    return _made(write, user_id, name, days, read_only=read_only, client_ids=client_ids)
+
+
+def _made(
+    write: Writing, user_id: str, name: str, days: int, *, read_only: bool, client_ids: Sequence[str] | None
+) -> dict[str, Any]:
     expires_at = write.at + timedelta(days=days)
-    if client_ids is not None:
-        _refuse_unseen(write.connection, known(write.connection, user_id), client_ids)
     token, text = tokens.new_token(
         write.connection, user_id, name, write.at, expires_at, read_only=read_only, client_ids=client_ids
     )
@@ -101,12 +117,19 @@ def token_as_data(token: Token) -> dict[str, Any]:
     return {name: getattr(token, name) for name in Token.__slots__}
 
 
-def _refuse_unseen(connection: Connection, user: User, client_ids: Sequence[str]) -> None:
-    faults = []
+def _read(connection: Connection, user: User, body: Any) -> dict[str, Any]:
+    """Read a body; raise InvalidInput with its faults, and with every client in it that the user does not see."""
+    given = body.get("client_ids") if isinstance(body, Mapping) else None
+    named = given if isinstance(given, list) and len(given) <= CLIENTS_AT_ONCE else ()
+    with also_faulty(lambda: list(_unseen(connection, user, named))):
+        return load(TokenSchema(), body)
+
+
+def _unseen(connection: Connection, user: User, client_ids: Sequence[Any]) -> Iterator[Fault]:
+    """Find clients that are not there or that the user does not see, alike; what is no id is the form's to find."""
     for index, client_id in enumerate(client_ids):
-        try:
-            access.see(connection, user, client_id)
-        except ClientNotFound:
-            faults.append(Fault(f"/client_ids/{index}", f"there is no client {client_id}"))
-    if faults:
-        raise InvalidInput(faults)
+        if isinstance(client_id, str) and ID.fullmatch(client_id):
+            try:
+                access.see(connection, user, client_id)
+            except ClientNotFound:
+                yield Fault(f"/client_ids/{index}", f"there is no client {client_id}")

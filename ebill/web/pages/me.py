@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 from ebill import passwords
 from ebill.deadlines import KINDS
-from ebill.errors import Fault, InvalidInput, ProofNeeded, Refusal, WrongPassword
+from ebill.errors import Fault, InvalidInput, ProofNeeded, Refusal, WrongPassword, shown
 from ebill.grammar import Choice, Strict
 from ebill.service import calculator, feeds, sessions, tokens, users
 from ebill.web.feeds import addresses
@@ -45,12 +45,7 @@ def payment_terms(sent: Send) -> Moved:
 
 def make_own_token(sent: Send) -> Shown:
     """Make a token, and show it this once."""
-    refuse_unknown(sent.form, ("name", "days", "read_only", "client_ids", PASSWORD))
-    body = _proved(sent)
-    for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
-        if name in body:
-            body[name] = read(body[name])
-    made = tokens.make_token(sent.write, sent.user, body)
+    made = tokens.make_token(sent.write, sent.user, _token(_proved(sent)))
     return Shown("made.html", {"what": "token", "secrets": {"Token": made["token"]}, "made": made})
 
 
@@ -104,6 +99,19 @@ def proof(ready: Ready) -> bool:
     return True
 
 
+def proof_for_token(ready: Ready) -> bool:
+    """Do so; what else is wrong with the form is told with what is wrong with the password."""
+    try:
+        return proof(ready)
+    except (ProofNeeded, WrongPassword) as refusal:
+        with ready.reading() as connection:
+            others = tokens.token_faults(connection, ready.user, _token(ready.form))
+        detail = "is needed" if isinstance(refusal, ProofNeeded) else "is not the one that you have"
+        has_field = isinstance(refusal, WrongPassword) or refusal.has_password
+        refusal.faults = (*((Fault(f"/{PASSWORD}", detail),) if has_field else ()), *others)
+        raise
+
+
 def proof_for_another(ready: Ready) -> bool:
     """Do so where the session that is to end is not the one that asks, which whoever has it may end."""
     return ready.path["session_id"] != sessions.named(ready.cookie) and proof(ready)
@@ -139,7 +147,20 @@ def _proved(sent: Send) -> dict[str, Any]:
     """Note a password that was given, for what follows within 15 minutes; give the rest of the form."""
     if sent.made:
         sessions.prove(sent.write, sent.cookie)
-    return {name: value for name, value in sent.form.items() if name != PASSWORD}
+    return _but_password(sent.form)
+
+
+def _but_password(form: Mapping[str, str]) -> dict[str, Any]:
+    return {name: value for name, value in form.items() if name != PASSWORD}
+
+
+def _token(form: Mapping[str, str]) -> dict[str, Any]:
+    """Give the body of `POST /v1/tokens` that a form says."""
+    body = _but_password(form)
+    for name, read in (("days", whole), ("read_only", _ticked), ("client_ids", parted)):
+        if name in body:
+            body[name] = read(body[name])
+    return body
 
 
 def change_own_password(sent: Send) -> Moved:
@@ -165,8 +186,21 @@ def _me(look: Look, about: str = "", typed: Mapping[str, str] = _NOTHING, refusa
         "about": about,
         "typed": {name: value for name, value in typed.items() if name not in _PASSWORDS},
         "refusal": refusal,
+        "faulty": _at_fields(refusal.faults, typed) if refusal else {},
     }
     return Shown("me.html", values)
+
+
+def _at_fields(faults: Sequence[Fault], typed: Mapping[str, str]) -> dict[str, str]:
+    """Give all that is wrong with each field; of several ids in one field, which of them it is."""
+    found: dict[str, list[str]] = {}
+    for fault in faults:
+        _, name, *index = fault.pointer.split("/") if fault.pointer else ("", "")
+        which = parted(typed[name])[int(index[0])] if index and name == "client_ids" else ""
+        said = fault.detail if which in fault.detail else f"{shown(which)} {fault.detail}"
+        if said not in found.setdefault(name, []):
+            found[name].append(said)
+    return {name: "; ".join(said) for name, said in found.items()}
 
 
 def _ticked(said: str) -> bool | str:
@@ -193,7 +227,14 @@ PAGES: Final = (
         again=_again("password"),
     ),
     Page(method="POST", path="/me/payment-terms", allows="own", view=payment_terms),
-    Page(method="POST", path="/me/tokens", allows="own", view=make_own_token, before=proof, again=_again("tokens")),
+    Page(
+        method="POST",
+        path="/me/tokens",
+        allows="own",
+        view=make_own_token,
+        before=proof_for_token,
+        again=_again("tokens"),
+    ),
     Page(method="POST", path="/me/tokens/{token_id}/revoke", allows="own", view=revoke_own_token),
     Page(method="POST", path="/me/feeds", allows="make_feed", view=make_own_feed, before=proof, again=_again("feeds")),
     Page(method="POST", path="/me/feeds/{feed_id}/revoke", allows="own", view=revoke_own_feed),
