@@ -250,6 +250,16 @@ class StoreRefused(Refusal):
     code = "store_refused"
 
 
+class StoreLoginRefused(StoreRefused):
+    """PostgreSQL answers, and lets nobody in so. Waiting does not mend it; the address is not repeated."""
+
+    code = "store_login_refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"PostgreSQL refuses the login: {why}. Look at EBILL_DATABASE_URL, and at PostgreSQL's log.")
+        self.why = why
+
+
 class SettingRefused(Refusal):
     """A setting of the environment that cannot be meant, or is missing. It is not repeated: it may hold a password."""
 

@@ -4,13 +4,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from sqlalchemy import create_engine, text
 
 from ebill import starting
+from ebill.cli import main
 from ebill.errors import SettingsRefused
 from ebill.starting import SETTINGS, in_force, refuse_unsafe
+from ebill.store.engine import Store
+from ebill.web import create_app
+from tests import stores
+from tests.conftest import upgraded
+from tests.world import book_file
 
 ROOT = Path(__file__).parent.parent
 GOOD = "q7GfZp1sVw0Kx2"
@@ -129,3 +138,96 @@ def test_nothing_starts_with_what_is_unsafe(command: list[str]) -> None:
 def test_a_check_that_sees_nothing_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "is_guessed", lambda _: False)
     assert names(EBILL_SMTP_URL="smtp://jo:change-me-now@mail.example.com") == ()
+
+
+# A PostgreSQL that lets nobody in
+
+
+LOGINS = f"""
+CREATE ROLE app LOGIN PASSWORD '{GOOD}';
+CREATE ROLE barred NOLOGIN;
+CREATE ROLE crowded LOGIN CONNECTION LIMIT 0;
+CREATE ROLE shut_out LOGIN;
+CREATE DATABASE ebill OWNER app;
+CREATE DATABASE others;
+CREATE DATABASE closed ALLOW_CONNECTIONS false;
+REVOKE CONNECT ON DATABASE others FROM PUBLIC
+"""
+WAYS = """
+local all ebill trust
+local ebill app,peter scram-sha-256
+local ebill clerk peer
+local all app,ghost,barred,crowded trust
+"""
+WRONG = GOOD[::-1]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    """A PostgreSQL that lets in who may: its address, up to who comes and to which database."""
+    with stores.running("fsync=off") as server:
+        own = server.address.format("postgres").replace("postgresql", "postgresql+psycopg", 1)
+        owner = create_engine(own, isolation_level="AUTOCOMMIT")
+        with owner.connect() as connection:
+            for statement in LOGINS.split(";"):
+                connection.execute(text(statement))
+            Path(str(connection.scalar(text("SHOW hba_file")))).write_text(WAYS, "utf-8")
+        owner.dispose()
+        server.stop()
+        server.start()
+        yield server.address.replace("ebill@/{}", "{}")
+
+
+@pytest.mark.parametrize(
+    ("whom", "why"),
+    [
+        (f"app:{WRONG}@/ebill", "the user or the password is wrong"),
+        (f"peter:{WRONG}@/ebill", "the user or the password is wrong"),
+        ("app@/ebill", "it asks for a password, and none is given"),
+        ("clerk@/ebill", "the user is not the one it knows whoever asks as"),
+        ("ghost@/postgres", "there is no such user"),
+        ("barred@/postgres", "this user may not log in"),
+        ("shut_out@/ebill", "its pg_hba.conf lets this user in from nowhere like here"),
+        ("app@/nowhere", "there is no such database"),
+        ("app@/others", "this user may not use this database"),
+        ("app@/closed", "this database takes no connections"),
+    ],
+)
+def test_a_login_that_postgresql_refuses_is_told_as_that(
+    guarded: str, monkeypatch: pytest.MonkeyPatch, whom: str, why: str
+) -> None:
+    monkeypatch.setenv("EBILL_DATABASE_URL", guarded.format(whom))
+    for command in (["user", "list"], ["db", "upgrade"]):
+        ran = CliRunner().invoke(main, command, catch_exceptions=False)
+        told = f"PostgreSQL refuses the login: {why}. Look at EBILL_DATABASE_URL, and at PostgreSQL's log."
+        assert (ran.exit_code, ran.stdout, ran.stderr) == (2, "", f"ebill: {told}\n")
+
+
+@pytest.mark.parametrize("command", [["-c", START, "serve", "--port=8"], ["app.py"]])
+def test_nothing_starts_with_a_login_that_is_refused_and_it_is_told_why(guarded: str, command: list[str]) -> None:
+    environment = {**os.environ, "EBILL_DATABASE_URL": guarded.format(f"app:{WRONG}@/ebill")}
+    ran = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "the user or the password is wrong. Look at EBILL_DATABASE_URL" in ran.stderr
+    assert not any(word in ran.stderr for word in (WRONG, "postgresql://", "later", "Traceback"))
+
+
+def test_a_login_is_refused_for_what_does_not_pass_alone(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBILL_DATABASE_URL", guarded.format("crowded@/postgres"))
+    ran = CliRunner().invoke(main, ["user", "list"], catch_exceptions=False)
+    assert (ran.exit_code, "try again later" in ran.stderr) == (2, True)
+
+
+def test_a_password_that_is_changed_while_the_service_runs_is_a_store_that_does_not_answer(guarded: str) -> None:
+    store = Store(upgraded(guarded.format(f"app:{GOOD}@/ebill")))
+    asked = create_app(book_file(), store).test_client()
+    assert asked.get("/readyz").status_code == 200
+    with store.engine.connect() as connection, connection.begin():
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        connection.execute(text(f"ALTER ROLE app PASSWORD '{WRONG}'"))
+    store.close()
+    answer = asked.get("/v1/clients", headers={"Authorization": f"Bearer ebp_{'0' * 16}_{'0' * 64}"})
+    assert (answer.status_code, answer.json and answer.json["code"]) == (503, "store_unavailable")
+    assert not any(word in answer.get_data(as_text=True) for word in ("EBILL", "login", "app"))

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
-from ebill.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
+from ebill.errors import OutcomeUnknown, StoreLoginRefused, StoreRefused, StoreUnavailable
 from ebill.store import audit, patience
 from ebill.store.audit import By
 from ebill.store.glance import Glance
@@ -184,11 +184,27 @@ class Store:
             return _revision(connection) == newest_revision()
 
     def is_empty(self) -> bool:
-        """Tell whether there is no table at all. To look makes no file."""
+        """Tell whether there is no table at all. To look makes no file.
+
+        It is what the service and every command ask first: raises StoreLoginRefused where waiting would not help.
+        """
         if self.is_sqlite and not Path(str(self.engine.url.database)).exists():
             return True
-        with self.reading() as connection:
-            return _revision(connection) is None
+        try:
+            with self.reading() as connection:
+                return _revision(connection) is None
+        except StoreUnavailable as refusal:
+            self._refuse_login(refusal.__cause__)
+            raise
+
+    def _refuse_login(self, error: BaseException | None) -> None:
+        """Raise StoreLoginRefused where PostgreSQL let nobody in."""
+        if self.is_sqlite or not isinstance(error, DBAPIError):
+            return
+        from ebill.store.postgresql import login_refused  # SQLite does without
+
+        if why := login_refused(error.orig):
+            raise StoreLoginRefused(why) from error
 
     def make_ready(self) -> None:
         """Make the tables of an empty store. Raises StoreRefused for a store of another release."""

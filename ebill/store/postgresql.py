@@ -5,6 +5,7 @@ Imported where it is used: most installations need no PostgreSQL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,18 @@ _Found = TypeVar("_Found")
 _LOOK_SECONDS: Final = 0.1
 """How often it is looked whether Ctrl-C was pressed; psycopg's own default."""
 DRIVER: Final = "postgresql+ebill"
+_REFUSED: Final = (
+    (r"password authentication failed", "the user or the password is wrong"),
+    (r"no password supplied", "it asks for a password, and none is given"),
+    (r"authentication failed for user", "the user is not the one it knows whoever asks as"),
+    (r'role ".*" does not exist', "there is no such user"),
+    (r'role ".*" is not permitted to log in', "this user may not log in"),
+    (r"no pg_hba\.conf entry|pg_hba\.conf rejects", "its pg_hba.conf lets this user in from nowhere like here"),
+    (r'database ".*" does not exist', "there is no such database"),
+    (r'permission denied for database "', "this user may not use this database"),
+    (r'database ".*" is not currently accepting connections', "this database takes no connections"),
+)
+"""What it says where it refuses a login, and what that means. The driver is told no code of it, only its English."""
 
 
 class Awaited(psycopg.Connection[Any]):
@@ -57,6 +70,12 @@ class Dialect(PGDialect_psycopg):
             return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
         finally:
             dbapi_connection.most = None
+
+
+def login_refused(error: BaseException | None) -> str | None:
+    """Say why PostgreSQL refuses a login, where an error says that it does, in words of ours; else None."""
+    said = str(error) if isinstance(error, psycopg.OperationalError) and error.sqlstate is None else ""
+    return next((why for phrase, why in _REFUSED if re.search(phrase, said)), None)
 
 
 registry.register("postgresql.ebill", __name__, Dialect.__name__)
