@@ -361,8 +361,9 @@ class Unauthenticated(Refusal):
 
     code = "unauthenticated"
 
-    def __init__(self) -> None:
-        super().__init__("A valid access token is needed: Authorization: Bearer ebp_…")
+    def __init__(self, *, for_metrics: bool = False) -> None:
+        needed = "The token that EBILL_METRICS_TOKEN is set to" if for_metrics else "A valid access token"
+        super().__init__(f"{needed} is needed: Authorization: Bearer {'…' if for_metrics else 'ebp_…'}")
 
 
 class MissingEntitlement(Refusal):

@@ -152,7 +152,10 @@ def test_nobody_reads_the_metrics_where_no_token_is_set(store: Store) -> None:
 )
 def test_nobody_without_the_token_reads_the_metrics(app: Flask, sent: str | None) -> None:
     answer = app.test_client().get("/metrics", headers={"Authorization": sent} if sent is not None else {})
-    assert (answer.status_code, answer.get_json()["code"]) == (401, "unauthenticated")
+    refused = answer.get_json()
+    assert (answer.status_code, refused["code"]) == (401, "unauthenticated")
+    assert ("EBILL_METRICS_TOKEN" in refused["detail"], "ebp_" in refused["detail"]) == (True, False)
+    assert not any(TOKEN[at : at + 4] in answer.get_data(as_text=True) for at in range(len(TOKEN) - 3))
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in it, and long", "é" * 20])

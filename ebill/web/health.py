@@ -66,7 +66,7 @@ def register(app: Flask, file: BookFile, store: Store) -> None:
             raise NotFound
         sent = _BEARER.fullmatch(request.environ.get("HTTP_AUTHORIZATION", ""))
         if not sent or not hmac.compare_digest(sent[1], token):
-            raise Unauthenticated
+            raise Unauthenticated(for_metrics=True)
         return Response(metrics.written([Now(health, file)]), content_type=CONTENT_TYPE_LATEST)
 
 
