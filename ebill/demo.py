@@ -43,6 +43,10 @@ CALLED: Final = "sample token"
 TOKEN_LIFE: Final = timedelta(days=30)
 FIRST_CLIENT: Final = "C00001"
 """A client of every sample book, which the sample producer may see."""
+FIRST_ACCOUNT: Final = "MED"
+"""A bill account of that client's."""
+UNSEEN: Final = ("C00002", "C00003")
+"""Clients of the usual sample book that the sample producer may not see."""
 GRANTED: Final = 60
 """Clients that the sample producer may see."""
 

@@ -1,15 +1,27 @@
+import json
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from flask.testing import FlaskClient
 
 from ebill import access, demo
+from ebill.cli.serving import SAMPLE_CLIENTS
 from ebill.service.clients import Window, schedule
 from ebill.service.history import list_audit
 from ebill.store import grants, tokens, users
 from ebill.store.engine import Store
 from ebill.store.users import User
+from ebill.web import create_app
 from tests import books
+from tests.conftest import upgraded
+from tests.stores import QUICK
+from tests.world import book_file
 
 BOOK = books.book(books.TEXT)
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
@@ -101,3 +113,74 @@ def test_a_store_that_somebody_uses_is_told_from_an_untouched_one(store: Store) 
     assert (demo.is_untouched(store), demo.is_here(store)) == (True, False)
     demo.fill(store, BOOK, 1, NOW)
     assert (demo.is_untouched(store), demo.is_here(store)) == (False, True)
+
+
+# The examples of the API's document are of the sample book
+
+
+MADE_ANEW = {
+    "decide_access": "the id of a request that somebody made",
+    "revoke_token": "the id of a token of one's own",
+    "revoke_feed": "the id of a feed of one's own",
+    "fetch_feed": "the secret of a feed",
+}
+"""Operations whose examples name what no sample book has, since it is made anew each time."""
+
+
+@pytest.fixture(scope="module")
+def sampled() -> Iterator[tuple[FlaskClient, dict[str, str]]]:
+    """The service on the sample book as `make run` fills it, and the tokens that it prints."""
+    with tempfile.TemporaryDirectory(prefix="ebill-", dir=QUICK) as folder:
+        store = Store(upgraded(f"sqlite:///{folder}/sample.db"))
+        now = datetime.now(UTC)
+        demo.fill(store, book_file().book, SAMPLE_CLIENTS, now)
+        app = create_app(book_file(), store)
+        yield app.test_client(), demo.fresh_tokens(store, now)
+        store.close()
+
+
+def examples(document: Any) -> dict[str, tuple[str, str, Any]]:
+    """Give each operation's method and path, filled in as the docs page does when nobody types anything, and itself."""
+    found = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            given = [each for each in operation.get("parameters", ()) if "example" in each]
+            at = path.format(**{each["name"]: each["example"] for each in given if each["in"] == "path"})
+            query = urlencode({each["name"]: each["example"] for each in given if each["in"] == "query"})
+            found[operation["operationId"]] = method, f"{at}?{query}".rstrip("?").replace("=True", "=true"), operation
+    return found
+
+
+def tried(client: FlaskClient, token: str, method: str, at: str, operation: Any) -> tuple[int, str]:
+    """Send an operation's example; give the status of the answer, and what it says."""
+    headers = {"Authorization": f"Bearer {token}"}
+    for each in operation.get("parameters", ()):
+        if each["in"] == "header" and "examples" in each:
+            headers[each["name"]] = next(iter(each["examples"].values()))["value"]
+    body = None
+    if "requestBody" in operation:
+        headers["Content-Type"], media = next(iter(operation["requestBody"]["content"].items()))
+        body = next(iter(media["examples"].values()))["value"]
+        body = body if isinstance(body, str) else json.dumps(body)
+    answer = client.open(at, method=method.upper(), headers=headers, data=body, buffered=True)
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def test_every_example_of_the_document_works_with_a_sample_token(sampled: tuple[FlaskClient, dict[str, str]]) -> None:
+    client, tokens_ = sampled
+    document = client.get("/openapi.json").get_json()
+    failed = {}
+    for name, example in examples(document).items():
+        answers = (tried(client, tokens_[user_id], *example) for user_id in (demo.ADMIN, demo.PRODUCER))
+        refused = list(takewhile(lambda answer: answer[0] >= 300, answers))  # what the first did is done
+        if len(refused) == 2:
+            failed[name] = refused[-1]
+    assert failed.keys() == MADE_ANEW.keys(), failed
+    assert {name: failed[name][0] for name in failed if failed[name][0] not in (403, 404)} == {}
+
+
+def test_a_producer_asks_for_clients_that_they_do_not_see() -> None:
+    rows = [row for row in demo.rows(SAMPLE_CLIENTS) if row["record"] == "client"]
+    granted = [row["client_id"] for row in rows if row["state"] == "PA"][: demo.GRANTED]
+    assert not {*demo.UNSEEN} & {*granted}
+    assert {*demo.UNSEEN} <= {row["client_id"] for row in rows}

@@ -128,6 +128,16 @@ def test_every_operation_has_a_number_of_its_own_a_summary_and_its_refusals() ->
         assert any(int(status) < 300 for status in operation["responses"])
 
 
+def test_every_operation_stands_under_a_heading_and_under_each_there_is_one() -> None:
+    tags = [tag["name"] for tag in document()["tags"]]
+    of = [operation["tags"] for _, _, operation in operations()]
+    assert all(len(each) == 1 for each in of)
+    assert {tag for (tag,) in of} == {*tags}
+    assert len(tags) > 5
+    for path, tag in (("/v1/me/reminders", "Yourself"), ("/v1/posting", "Calculator")):
+        assert document()["paths"][path]["get"]["tags"] == [tag]
+
+
 RATES: Final = {"RateLimit-Policy", "RateLimit"}
 
 

@@ -234,6 +234,23 @@ def test_a_producer_s_morning(page: Page) -> None:
     expect(page.locator("main .lead")).to_contain_text("C00001 · PA")
 
 
+def test_the_docs_page_has_headings_and_tries_what_it_shows_as_it_stands(chromium: Browser, served: Served) -> None:
+    with visit(chromium, served, 1280) as page:
+        page.goto("/docs")
+        expect(page.get_by_role("heading", name="Clients and bill accounts")).to_be_visible()
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        expect(page.get_by_role("heading", level=3)).to_have_count(8)
+        for operation, status in (("state", "200"), ("get_client", "401")):
+            section = page.locator(f"[id$='-{operation}']")
+            section.locator(".opblock-summary").click()
+            section.get_by_role("button", name="Try it out").click()
+            section.get_by_role("button", name="Execute").click()
+            answer = section.locator(".live-responses-table tbody")
+            expect(answer.locator(".response-col_status").first).to_contain_text(status)
+        asked = page.locator("[id$='-get_client'] .request-url")
+        expect(asked).to_contain_text(f"/v1/clients/{demo.FIRST_CLIENT}")
+
+
 def test_a_month_and_a_day_of_it(page: Page, served: Served) -> None:
     come_in(page, served)
     page.goto("/home")

@@ -15,7 +15,7 @@ from ebill.service import clients, imports, listing, written
 from ebill.service.forms import AccountSchema, ClientSchema, ExceptionEntrySchema, RuleEntrySchema
 from ebill.web import answers, reading
 from ebill.web.queries import ClientsSchema, DryRunSchema, ScheduleSchema
-from ebill.web.routes import Change, Csv, Given, Glanced, Route, Signed
+from ebill.web.routes import OF_ACCOUNT, OF_CLIENT, Change, Csv, Given, Glanced, Route, Signed
 
 CHANGE_REFUSES: Final = (
     errors.MovesGeneratedInvoice,
@@ -191,28 +191,26 @@ def _add(asked: Change, add: Callable[..., dict[str, Any]]) -> Given:
     return Given(body) if asked.dry_run else Given(body, 201)
 
 
-_CLIENT: Final = {"client_id": "1000-ACME"}
-_ACCOUNT: Final = {**_CLIENT, "account_id": "COBRA"}
 _AT: Final = "/v1/clients/{client_id}"
 _ACCOUNT_AT: Final = "/v1/clients/{client_id}/bill-accounts/{account_id}"
 _SCHEDULE: Final[dict[str, Any]] = {"from": "2026-08", "months": 12, "as_of": "2026-08-01", "explain": True}
 _RULE: Final[dict[str, Any]] = {
-    "since": "2027-01",
+    "since": "2099-01",
     "generation": {"day_of_month": 12},
     "cite": "Letter of the client, 2026-08-03",
 }
 _NO_MORE: Final[dict[str, Any]] = {
-    "since": "2028-01",
+    "since": "2099-07",
     "generation": "inherited",
     "cite": "Agreed with the client, 2027-11-02",
 }
 _EXCEPTION: Final[dict[str, Any]] = {
-    "coverage_month": "2027-01",
-    "generation_date": "2026-12-09",
+    "coverage_month": "2099-01",
+    "generation_date": "2098-12-09",
     "reason": "Published calendar: early because of the holidays",
 }
-_CLIENT_BODY: Final[dict[str, Any]] = {"name": "Acme Ltd", "team_id": "north", "state": "PA"}
-_ACCOUNT_BODY: Final[dict[str, Any]] = {"name": "Acme COBRA", "kind": "COBRA", "product": "cobra"}
+_CLIENT_BODY: Final[dict[str, Any]] = {"name": "Brackhollow Plumbing, Inc.", "team_id": "east", "state": "PA"}
+_ACCOUNT_BODY: Final[dict[str, Any]] = {"name": "Medical, salaried", "kind": "medical"}
 
 
 def _of_either(path: str, parameters: dict[str, str], views: Sequence[Callable[[Any], Any]], whose: str) -> list[Route]:
@@ -303,7 +301,7 @@ ROUTES: Final = (
         view=get_client,
         summary="A client",
         gives=answers.ClientWithAccounts,
-        parameters=_CLIENT,
+        parameters=OF_CLIENT,
         versioned=True,
     ),
     Route(
@@ -316,7 +314,7 @@ ROUTES: Final = (
         query=DryRunSchema,
         body=ClientSchema,
         example=_CLIENT_BODY,
-        parameters=_CLIENT,
+        parameters=OF_CLIENT,
         statuses=(200, 201),
         versioned=True,
         conditional=True,
@@ -324,7 +322,7 @@ ROUTES: Final = (
     ),
     *_of_either(
         _AT,
-        _CLIENT,
+        OF_CLIENT,
         (client_schedule, client_rules, add_client_rule, client_exceptions, add_client_exception),
         "a client",
     ),
@@ -335,7 +333,7 @@ ROUTES: Final = (
         view=get_account,
         summary="A bill account",
         gives=answers.BillAccount,
-        parameters=_ACCOUNT,
+        parameters=OF_ACCOUNT,
         statuses=(200, 304),
         versioned=True,
     ),
@@ -349,7 +347,7 @@ ROUTES: Final = (
         query=DryRunSchema,
         body=AccountSchema,
         example=_ACCOUNT_BODY,
-        parameters=_ACCOUNT,
+        parameters=OF_ACCOUNT,
         statuses=(200, 201),
         versioned=True,
         conditional=True,
@@ -357,7 +355,7 @@ ROUTES: Final = (
     ),
     *_of_either(
         _ACCOUNT_AT,
-        _ACCOUNT,
+        OF_ACCOUNT,
         (account_schedule, account_rules, add_account_rule, account_exceptions, add_account_exception),
         "a bill account",
     ),
@@ -370,7 +368,7 @@ ROUTES: Final = (
         gives=answers.Imported,
         query=DryRunSchema,
         body=Csv,
-        example="record,client_id,name,team_id,state\r\nclient,1000-ACME,Acme Ltd,north,PA\r\n",
+        example="record,client_id,name,team_id,state\r\nclient,NEW-1,New Orchards LLC,east,PA\r\n",
         refuses=(errors.ImportRefused,),
     ),
     Route(

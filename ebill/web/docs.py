@@ -87,7 +87,8 @@ def _docs() -> str:
 </head>
 <body>
 <main id="swagger-ui"></main>
-<noscript>This page needs JavaScript; the same is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<noscript><h1>eBill API</h1>
+This page needs JavaScript; the same is at <a href="/openapi.json">/openapi.json</a>.</noscript>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </body>

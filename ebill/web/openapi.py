@@ -28,6 +28,7 @@ from marshmallow import fields
 from ebill import grammar, rules, sending
 from ebill.service import forms, reminders
 from ebill.web import queries
+from ebill.web.payments import PAYMENTS_AT
 from ebill.web.problems import status_of
 from ebill.web.routes import Csv, Ics, Ndjson, Route
 
@@ -40,7 +41,7 @@ MOMENT: Final = {
 TEXTS: Final[Mapping[Any, str]] = {Csv: "text/csv", Ics: "text/calendar", Ndjson: "application/x-ndjson"}
 EVERYWHERE: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
 """What any address may answer, with its code."""
-ETAG: Final = {"description": "The version, for If-Match", "schema": {"type": "string"}, "example": '"3"'}
+ETAG: Final = {"description": "The version, for If-Match", "schema": {"type": "string"}, "example": '"1"'}
 ANSWERED: Final[Mapping[str, Mapping[str, Any]]] = {
     "RateLimit-Policy": {
         "description": "How often one may ask (`q`) in so many seconds (`w`), by the token or the address that counts. "
@@ -60,17 +61,27 @@ ANSWERED: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """What answers say of how often one may ask: the first two every one, the last where one is to ask again."""
+TAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Calculator": ("/v1/calculate", "/v1/posting", "/v1/states"),
+    "Payments": (PAYMENTS_AT,),
+    "Clients and bill accounts": ("/v1/clients", "/v1/imports", "/v1/exports"),
+    "Deadlines and calendars": ("/v1/deadlines", "/v1/feeds"),
+    "Yourself": ("/v1/me", "/v1/tokens"),
+    "Access requests": ("/v1/access-requests",),
+    "Users and teams": ("/v1/users", "/v1/teams"),
+    "Audit": ("/v1/audit",),
+}
+"""The headings under which operations stand, and how their paths begin; the first that fits."""
 _AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "If-Match": {
         "description": "Of a change: the ETag it was made from, or several of which one is the current one.",
         "schema": {"type": "string"},
-        "examples": {"a change": {"value": '"3"'}},
+        "examples": {"a change": {"value": '"1"'}},
     },
     "If-None-Match": {
         "description": "`*` where something new is made. Either this or If-Match is required.",
         "schema": {"type": "string"},
-        "examples": {"something new": {"value": "*"}},
     },
     "Idempotency-Key": {
         "description": "Of your own making, 1 to 255 printable ASCII characters: sent again within a day with the same "
@@ -92,6 +103,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         version,
         "3.1.0",
         plugins=[plugin],
+        tags=[{"name": tag} for tag in TAGS],
         info={
             "description": "When invoices are generated, due and out of grace; by when to pay. What needs no client "
             "data needs no sign-in; the rest needs an access token."
@@ -119,6 +131,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 def _operation(route: Route, answers: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.operation,
+        "tags": [next(tag for tag, paths in TAGS.items() if route.path.startswith(paths))],
         "summary": route.summary,
         "description": getdoc(route.view),
         "responses": {

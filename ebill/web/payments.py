@@ -11,7 +11,7 @@ from ebill.service import payments
 from ebill.service.invoices import Version
 from ebill.service.payments import PaymentSchema, PreviewSchema
 from ebill.standing import Standing
-from ebill.web.routes import Change, Given, Route, Signed
+from ebill.web.routes import OF_ACCOUNT, Change, Given, Route, Signed
 
 
 class PaymentNotice(TypedDict):
@@ -112,8 +112,7 @@ def preview_payment(asked: Change) -> Any:
     return payments.preview(asked.connection, asked.book, asked.user, client_id, account_id, asked.body, asked.now)
 
 
-_AT: Final = "/v1/clients/{client_id}/bill-accounts/{account_id}/payments"
-_NAMED: Final = {"client_id": "1000-ACME", "account_id": "COBRA"}
+PAYMENTS_AT: Final = "/v1/clients/{client_id}/bill-accounts/{account_id}/payments"
 _REFUSES: Final = (
     errors.BilledElsewhere,
     errors.NotBilled,
@@ -129,36 +128,36 @@ _REFUSES: Final = (
 ROUTES: Final = (
     Route(
         method="GET",
-        path=_AT,
+        path=PAYMENTS_AT,
         allows="read_client",
         view=list_payments,
         summary="The payments recorded",
         gives=PaymentNotices,
-        parameters=_NAMED,
+        parameters=OF_ACCOUNT,
     ),
     Route(
         method="POST",
-        path=_AT,
+        path=PAYMENTS_AT,
         allows="record_payments",
         view=record_payment,
         summary="Record a payment",
         gives=RecordedPayment,
         body=PaymentSchema,
-        example={"coverage_month": "2026-08", "paid_at": "2026-07-30T16:00"},
-        parameters=_NAMED,
+        example={"coverage_month": "2026-01", "paid_at": "2025-12-30T16:00"},
+        parameters=OF_ACCOUNT,
         statuses=(201,),
         refuses=(errors.PaymentRecorded, errors.PaymentNotInForce, errors.NotPaidYet, *_REFUSES),
     ),
     Route(
         method="POST",
-        path=f"{_AT}/preview",
+        path=f"{PAYMENTS_AT}/preview",
         allows="read_client",
         view=preview_payment,
         summary="If paid then",
         gives=PaymentPreview,
         body=PreviewSchema,
         example={"coverage_month": "2026-08", "paid_at": "2026-08-10"},
-        parameters=_NAMED,
+        parameters=OF_ACCOUNT,
         only_tried=True,
         refuses=_REFUSES,
     ),

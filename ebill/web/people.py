@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ebill import errors
+from ebill import demo, errors
 from ebill.service import grants, history, tokens, users
 from ebill.web import answers
 from ebill.web.clients import next_page
 from ebill.web.queries import AuditSchema, UsersSchema
-from ebill.web.routes import Change, Given, Route, Signed
+from ebill.web.routes import OF_CLIENT, OF_USER, Change, Given, Route, Signed
 
 NOTHING: Final = Given(None, 204)
 
@@ -117,9 +117,8 @@ def list_audit(asked: Signed) -> Given:
     return Given(page, headers=next_page(page["next_cursor"]))
 
 
-_USER: Final = {"user_id": "jo-doe"}
 _TEAM: Final = {"team_id": "north"}
-_GRANT: Final = {**_USER, "client_id": "1000-ACME"}
+_GRANT: Final = {**OF_USER, **OF_CLIENT}
 _GRANT_AT: Final = "/v1/users/{user_id}/grants/{client_id}"
 
 ROUTES: Final = (
@@ -157,7 +156,7 @@ ROUTES: Final = (
         summary="Ask for access to clients",
         gives=answers.NewAccessRequest,
         body=grants.RequestSchema,
-        example={"client_ids": ["1000-ACME", "1001-BETA"], "reason": "New broker of record from 2026-09"},
+        example={"client_ids": [*demo.UNSEEN], "reason": "New broker of record from 2026-09"},
         statuses=(201,),
     ),
     Route(
@@ -179,7 +178,7 @@ ROUTES: Final = (
         summary="Users",
         gives=answers.Users,
         query=UsersSchema,
-        example={"q": "doe", "limit": 50},
+        example={"q": "sample", "limit": 50},
     ),
     Route(
         method="GET",
@@ -188,7 +187,7 @@ ROUTES: Final = (
         view=get_user,
         summary="A user",
         gives=answers.UserWithClients,
-        parameters=_USER,
+        parameters=OF_USER,
         versioned=True,
     ),
     Route(
@@ -199,8 +198,8 @@ ROUTES: Final = (
         summary="Make or change a user",
         gives=answers.User,
         body=users.UserSchema,
-        example={"name": "Jo Doe", "role": "producer", "state": "PA"},
-        parameters=_USER,
+        example={"name": "Jo Doe, sample producer", "role": "producer", "state": "PA"},
+        parameters=OF_USER,
         statuses=(200, 201),
         versioned=True,
         conditional=True,
@@ -212,7 +211,7 @@ ROUTES: Final = (
         view=list_user_tokens,
         summary="A user's tokens",
         gives=answers.Tokens,
-        parameters=_USER,
+        parameters=OF_USER,
     ),
     Route(
         method="GET",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ebill.service import reminders
-from ebill.web.routes import Change, Given, Route, Signed
+from ebill.web.routes import OF_USER, Change, Given, Route, Signed
 
 
 def chosen_reminders(asked: Signed) -> Any:
@@ -34,7 +34,6 @@ def remove_targets(asked: Change) -> Given:
     return Given(None, 204)
 
 
-_USER: Final = {"user_id": "jo-doe"}
 _CHOICE_AT: Final = "/v1/me/reminders"
 _TARGETS_AT: Final = "/v1/users/{user_id}/reminder-targets"
 
@@ -64,7 +63,7 @@ ROUTES: Final = (
         view=get_targets,
         summary="Where a user's reminders go",
         gives=reminders.ReminderTargets,
-        parameters=_USER,
+        parameters=OF_USER,
     ),
     Route(
         method="PUT",
@@ -75,7 +74,7 @@ ROUTES: Final = (
         gives=reminders.NewReminderTargets,
         body=reminders.TargetSchema,
         example={"email": "jo.doe@example.com", "webhook_url": "https://hooks.example.com/ebill"},
-        parameters=_USER,
+        parameters=OF_USER,
     ),
     Route(
         method="DELETE",
@@ -84,7 +83,7 @@ ROUTES: Final = (
         view=remove_targets,
         summary="Let a user's reminders go nowhere",
         gives=None,
-        parameters=_USER,
+        parameters=OF_USER,
         statuses=(204,),
     ),
 )

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 from marshmallow import Schema
 from sqlalchemy import Connection
 
-from ebill import errors
+from ebill import demo, errors
 from ebill.access import MAY, NEEDS, NEEDS_TERMS, OF_SOME_CLIENTS, Action
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook
@@ -222,6 +222,11 @@ class Route:
             found += [] if self.body is Csv else [errors.MalformedJson]
         return tuple(dict.fromkeys((*found, *self.refuses)))
 
+
+OF_CLIENT: Final = {"client_id": demo.FIRST_CLIENT}
+OF_ACCOUNT: Final = {**OF_CLIENT, "account_id": demo.FIRST_ACCOUNT}
+OF_USER: Final = {"user_id": demo.PRODUCER}
+"""Examples of what stands in a path: they are those of the sample book, which `make run` fills an empty store with."""
 
 EVERY: Final[tuple[type[Refusal], ...]] = (errors.BadRequest, errors.AskedTooOften, errors.Overloaded)
 """What any route may refuse with."""
