@@ -187,7 +187,7 @@ def test_declined_ones_stay_closed_and_say_why_to_whoever_asked(opened: Visits) 
 
 
 def test_what_is_not_ones_own_to_decide_is_refused_with_all_the_rest(opened: Visits) -> None:
-    """A client of another team, one that nobody has, and one decided already are refused in the same words."""
+    """A client of another team and one that nobody has are refused in the same words."""
     ask(opened, "producer", f"{ACME} {UNKNOWN}")
     mine = picks(looked(opened, "manager"))
     before = kept(opened)
@@ -199,9 +199,26 @@ def test_what_is_not_ones_own_to_decide_is_refused_with_all_the_rest(opened: Vis
         assert kept(opened) == before
     assert len(pages) == 1
     assert "decided meanwhile, or is no longer yours" in pages.pop()
-    decide(opened, "manager", mine)
-    answer = decide(opened, "manager", mine)
+
+
+def test_what_was_decided_meanwhile_is_named_to_whoever_looks_after_it_and_to_nobody_else(opened: Visits) -> None:
+    ask(opened, "producer", ACME)
+    first, second = picks(looked(opened, "manager"))
+    theirs = f"pick.request-{ZENITH}.{ZENITH}"
+    decide(opened, "admin", [first], "declined")
+    decide(opened, "admin", [theirs])
+    before = kept(opened)
+    answer = decide(opened, "manager", [first, second, theirs])
+    page = unescape(text_of(answer))
     assert answer.status_code == 422
+    assert f"decided meanwhile: {ACME} for gus-ungranted was declined; nothing was done" in page
+    assert ZENITH not in page
+    assert f"{ACME} for pat-producer was" not in page
+    assert f'name="{second}" value="yes" checked' in page
+    assert kept(opened) == before
+    both = unescape(text_of(decide(opened, "admin", [first, second, theirs])))
+    assert f"{ACME} for gus-ungranted was declined; {ZENITH} for gus-ungranted was granted; nothing" in both
+    assert decide(opened, "manager", [second]).status_code == 303
 
 
 @pytest.mark.parametrize(

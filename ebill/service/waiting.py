@@ -16,7 +16,10 @@ from ebill.store import grants as kept
 from ebill.store.engine import Writing
 from ebill.store.users import User
 
-NOT_WAITING: Final = "one of these was decided meanwhile, or is no longer yours to decide; nothing was done"
+NOT_YOURS: Final = "one of these was decided meanwhile, or is no longer yours to decide; nothing was done"
+"""Of what is not to be told apart from what was never there."""
+NAMED_MOST: Final = 20
+"""Clients that are named at most of those decided meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,30 @@ def decide(
 ) -> None:
     """Decide alike on clients of several requests: all of them, or none.
 
-    Raises InvalidInput where nothing is picked, or where one of them does not wait for the user any more.
+    Raises InvalidInput where nothing is picked, or where one of them does not wait for the user any more: those that
+    the user looks after are named, with what was decided.
     """
     if not picked:
         raise InvalidInput([Fault("/clients", "tick at least one client")])
+    if found := _decided(write.connection, user, picked):
+        more = f" and {len(found) - NAMED_MOST:,} more" if len(found) > NAMED_MOST else ""
+        said = f"decided meanwhile: {'; '.join(found[:NAMED_MOST])}{more}; nothing was done"
+        raise InvalidInput([Fault("/clients", said)])
     for request_id, client_ids in picked.items():
         said = {"decision": decision, "reason": reason}
         body = {"client_ids": list(client_ids), **{name: value for name, value in said.items() if value is not None}}
         try:
             grants.decide(write, user, request_id, body)
         except RequestNotFound:
-            raise InvalidInput([Fault("/clients", NOT_WAITING)]) from None
+            raise InvalidInput([Fault("/clients", NOT_YOURS)]) from None
+
+
+def _decided(connection: Connection, user: User, picked: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say of what is picked, and is of clients that a user looks after, what was decided already."""
+    teams = None if user.role == "admin" else sorted(user.teams)
+    return [
+        f"{row.client_id} for {row.user_id} was {row.decision}"
+        for request_id, client_ids in picked.items()
+        for row in kept.requests_to(connection, teams, request_id)
+        if row.client_id in client_ids and row.decision != "pending"
+    ]
