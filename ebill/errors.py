@@ -523,15 +523,19 @@ class MovesGeneratedInvoice(Refusal):
 
 
 class PreviewOutdated(Refusal):
-    """A change was to be saved as it was previewed, and would now do something else, or was made already."""
+    """A change was to be saved as it was previewed, and would now do something else, or was made already.
+
+    `changed` names what is not what it was then.
+    """
 
     code = "preview_outdated"
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Sequence[str] = ()) -> None:
+        what = ", ".join(changed) or "the client, the rules, or what you entered"
         super().__init__(
-            "Something has changed since this was previewed: the client, the rules, or what you entered. "
-            "Nothing was saved; look at what it would do now."
+            f"Something has changed since this was previewed: {what}. Nothing was saved; look at what it would do now."
         )
+        self.changed = tuple(changed)
 
 
 class HazardsNotAcknowledged(Refusal):

@@ -433,6 +433,8 @@ def test_what_has_changed_meanwhile_is_shown_anew_and_only_that_is_saved(opened:
     assert (answer.status_code, count(opened, rules)) == (412, before)
     again = saving(text_of(answer))
     assert again["state_seen"] != form["state_seen"]
+    assert "<p>Changed meanwhile: the client, the dates it would move.</p>" in text_of(answer)
+    assert re.search("The last change: .*, by <bdi>ada-admin</bdi>", text_of(answer))
     assert moved(text_of(answer))[0][3:] == ("2028-03-01", "2028-02-15")
     ok = opened.send("manager", OF_CLIENT_AT + "/rule", {**again, "acknowledged": "yes"})
     assert (ok.status_code, count(opened, rules)) == (303, before + 1)
@@ -441,7 +443,10 @@ def test_what_has_changed_meanwhile_is_shown_anew_and_only_that_is_saved(opened:
 def test_another_rule_book_is_a_change_too(opened: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
     monkeypatch.setattr(opened.app.extensions["ebill.signed"].books.book, "version", "sha256:another")
-    assert opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code == 412
+    answer = opened.send("manager", OF_CLIENT_AT + "/rule", form)
+    assert answer.status_code == 412
+    assert "<p>Changed meanwhile: the rule book.</p>" in text_of(answer)
+    assert "The last change" not in text_of(answer)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ebill.errors import CellFault
-from ebill.service import imports
+from ebill.service import imports, trial
 from ebill.service.excerpts import CELL_MOST, COLUMNS_MOST, WHOLE, excerpt
 from ebill.store.engine import Store
 from ebill.web import reading
@@ -111,7 +111,9 @@ def test_text_may_be_pasted_instead(opened: Visits) -> None:
     by_file = tried(opened, NEW)
     by_text = opened.send("manager", "/import/trial", {"text": NEW}, multipart=True)
     assert by_text.status_code == 200
-    assert fields(by_file) == {**fields(by_text), "name": "clients.csv"}
+    form, other = fields(by_file), fields(by_text)
+    assert form.pop("state_seen").partition("@")[0] == other.pop("state_seen").partition("@")[0] != ""
+    assert form == {**other, "name": "clients.csv"}
 
 
 @pytest.mark.parametrize(
@@ -290,9 +292,38 @@ def test_where_what_it_would_do_has_changed_it_is_shown_anew_and_not_imported(op
     answer = imported(opened, form)
     assert answer.status_code == 412
     assert "Something has changed since you saw" in text_of(answer)
+    assert _named(answer) == f"what it would do, client {ACME} (by nora-north)"
     assert counts(opened) == before
     assert imported(opened, fields(answer) | {"acknowledged": "yes"}).status_code == 200
     assert counts(opened)["rule"] == before["rule"] + 1
+
+
+def _named(answer: Any) -> str:
+    """Give what a page says that was changed meanwhile."""
+    (said,) = re.findall(r"<p>Changed meanwhile: (.*)[.]</p>", text_of(answer))
+    return str(said)
+
+
+def test_a_rule_book_that_has_changed_is_named_and_clients_that_are_not_in_the_file_are_not(
+    opened: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = fields(tried(opened, NEW))
+    body = {"since": f"{NEXT}-05", "grace": {"days": 25}, "cite": "another letter"}
+    entered = opened.ask("manager", "POST", f"/v1/clients/{ACME}/rules", body, {"Idempotency-Key": "b"})
+    assert entered.status_code == 201
+    monkeypatch.setattr(opened.app.extensions["ebill.signed"].books.book, "version", "sha256:another")
+    assert _named(imported(opened, form)) == "the rule book"
+
+
+def test_of_many_clients_that_were_changed_meanwhile_some_are_named(
+    opened: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "NAMED_MOST", 1)
+    rows = NEW.removeprefix(HEAD)
+    many = NEW + rows.replace("NEW", "NEW-2") + rows.replace("NEW", "NEW-3")
+    form = fields(tried(opened, many))
+    assert imported(opened, form).status_code == 200
+    assert _named(imported(opened, form)) == "what it would do, client NEW (by nora-north), 2 more"
 
 
 def test_what_changed_elsewhere_is_no_matter(opened: Visits) -> None:
@@ -328,6 +359,8 @@ def test_what_the_form_carries_cannot_be_changed_on_the_way(opened: Visits, chan
     form = fields(tried(opened, NEW))
     before = counts(opened)
     assert imported(opened, form | change).status_code in (412, 422)
+    for since in ("", "x", "2026-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00Z"):
+        assert imported(opened, form | {"state_seen": f"{'0.' * 2}0@{since}"}).status_code == 412
     assert imported(opened, form | {"held": "not base64!"}).status_code == 400
     assert counts(opened) == before
 

@@ -6,14 +6,12 @@ where anything came out otherwise: so nobody moves a date unawares, and a form t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-import orjson
 from sqlalchemy import Connection
 
 from ebill.dates import FIRST_MONTH, LAST_MONTH
@@ -31,7 +29,7 @@ from ebill.grammar import OwnRulesSchema
 from ebill.rulebook import InForce, Layer, Row, RuleBook, in_force
 from ebill.rules import Kind
 from ebill.schedule import DATE_NAMES, DateName
-from ebill.service import clients
+from ebill.service import clients, seen
 from ebill.service.calculator import RuleRow, as_rule_row
 from ebill.service.changes import BACK, NO_ACCOUNT
 from ebill.service.clients import Precondition, Window
@@ -58,6 +56,9 @@ MONTHS: Final = 12
 """Coverage months of a worked example."""
 NONE: Final = Precondition()
 """Of a change that goes by no version: what is entered is appended."""
+CLIENT: Final = "the client"
+MOVED: Final = "the dates it would move"
+"""Of what a change hangs on, and shows: see `Preview.shown`."""
 _OWNED: Final = ("retroactive", "reason")
 """What a body says besides the change itself: that it may move what was generated, and why."""
 _STAND_IN: Final = "not given yet"
@@ -189,14 +190,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a change would do: the API's dry run, worked examples, and the state that it holds for.
+    """What a change would do: the API's dry run, and all that is `shown` by it, and that it hangs on, by name.
 
     `generated` is the refusal that it meets unless it says that it is meant to move invoices already generated.
     """
 
     effect: dict[str, Any]
-    state: str
+    shown: dict[str, Any]
     generated: MovesGeneratedInvoice | None
+
+    @property
+    def state(self) -> str:
+        """The state that it holds for."""
+        return seen.sealed(self.shown)
 
 
 def configured(
@@ -236,16 +242,13 @@ def preview(write: Writing, book: RuleBook, user: User, change: Change) -> Previ
     except MovesGeneratedInvoice as refusal:
         generated = refusal
         effect = bare.meant.make(write, book, user, dry_run=True)
-    seen = [
-        audit.state(write.connection, change.client_id).hex(),
-        book.version,
-        change.what,
-        change.account_id,
-        bare.body,
-        effect,
-    ]
-    text = orjson.dumps(seen, option=orjson.OPT_SORT_KEYS)
-    return Preview(effect, hashlib.sha256(text).hexdigest(), generated)
+    shown = {
+        CLIENT: audit.state(write.connection, change.client_id).hex(),
+        "the rule book": book.version,
+        "what you entered": [change.what, change.account_id, bare.body],
+        MOVED: effect,
+    }
+    return Preview(effect, shown, generated)
 
 
 def save(write: Writing, book: RuleBook, user: User, change: Change, state: str, *, acknowledged: bool) -> None:
@@ -254,8 +257,8 @@ def save(write: Writing, book: RuleBook, user: User, change: Change, state: str,
     Raises PreviewOutdated, HazardsNotAcknowledged, and what the change itself raises.
     """
     found = preview(Writing(write.connection, write.by), book, user, change)
-    if found.state != state:
-        raise PreviewOutdated
+    if changed := seen.changed(found.shown, state):
+        raise PreviewOutdated(changed)
     if found.effect["hazards"] and not acknowledged:
         raise HazardsNotAcknowledged(len(found.effect["hazards"]))
     change.make(write, book, user, dry_run=False)

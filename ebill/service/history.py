@@ -110,6 +110,16 @@ def list_audit(
     return {"data": [_audit_row(row, user) for row in page], "next_cursor": next_cursor}
 
 
+def set_between(connection: Connection, user: User, begin: datetime, end: datetime) -> list[tuple[str, str]]:
+    """Give the clients, of those that a user may know of, of which something was set between two instants; and by whom.
+
+    Neither instant counts; by client.
+    """
+    query = select(audit.c.client_id, audit.c.actor).where(*_audit_open_to(user), audit.c.action.in_(sorted(SETTING)))
+    query = query.where(audit.c.at > begin, audit.c.at < end).distinct().order_by(audit.c.client_id, audit.c.actor)
+    return [(row.client_id, row.actor) for row in connection.execute(query)]
+
+
 def every_line(
     reading: Callable[[], AbstractContextManager[Connection]], user: User, key: bytes, sought: Sought
 ) -> Iterator[Line]:

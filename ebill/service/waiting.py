@@ -65,8 +65,8 @@ def decide(
         raise InvalidInput([Fault("/clients", "tick at least one client")])
     if found := _decided(write.connection, user, picked):
         more = f" and {len(found) - NAMED_MOST:,} more" if len(found) > NAMED_MOST else ""
-        said = f"decided meanwhile: {'; '.join(found[:NAMED_MOST])}{more}; nothing was done"
-        raise InvalidInput([Fault("/clients", said)])
+        named = "; ".join(found[:NAMED_MOST])
+        raise InvalidInput([Fault("/clients", f"decided meanwhile: {named}{more}; nothing was done")])
     for request_id, client_ids in picked.items():
         said = {"decision": decision, "reason": reason}
         body = {"client_ids": list(client_ids), **{name: value for name, value in said.items() if value is not None}}

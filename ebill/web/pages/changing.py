@@ -149,6 +149,8 @@ def _shown(look: Look, draft: Draft, sent: Mapping[str, str] | None = None, refu
             status = _MISTAKE
     if refusal is not None and preview is not None:
         faulty, others = _at_saving(refusal, draft)
+    changed = refusal.changed if isinstance(refusal, PreviewOutdated) else ()
+    is_of_client = isinstance(refusal, PreviewOutdated) and (not changed or configure.CLIENT in changed)
     values = {
         "given": draft.given,
         "faulty": faulty,
@@ -161,7 +163,8 @@ def _shown(look: Look, draft: Draft, sent: Mapping[str, str] | None = None, refu
         "back": draft.back,
         "makes_new": draft.change is not None and draft.change.made_to.new,
         "asks_why": "reason" not in draft.worded,
-        "last_change": _last_change(look) if isinstance(refusal, PreviewOutdated) else None,
+        "last_change": _last_change(look) if is_of_client else None,
+        "changed": changed,
         "is_outdated": isinstance(refusal, PreviewOutdated),
         **draft.values,
     }

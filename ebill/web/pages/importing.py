@@ -113,6 +113,7 @@ def _tried(source: Source, found: Trial, *, is_other: bool = False) -> Shown:
         "change_count": len(effect["changes"]) if effect else 0,
         "hazards_of": {"hazards": [{**each, "account_id": _named(each["accounts"])} for each in found.hazards]},
         "is_outdated": isinstance(refusal, PreviewOutdated) and not is_other,
+        "changed": refusal.changed if isinstance(refusal, PreviewOutdated) else (),
         "is_other": isinstance(refusal, PreviewOutdated) and is_other,
         "unread": isinstance(refusal, HazardsNotAcknowledged),
         "cells": sorted(refusal.cells, key=lambda cell: cell.line) if isinstance(refusal, ImportRefused) else [],
