@@ -56,6 +56,11 @@ FORMS = {
     "POST /me/payment-terms": {"accepted": "yes"},
     "POST /me/tokens": {"name": "One more", "days": "7"},
     "POST /me/feeds": {"name": "Mine"},
+    "POST /clients/{client_id}/bill-accounts/{account_id}/payments": {
+        "coverage_month": "2024-03",
+        "paid_on": "2024-03-01",
+        "way": "paid",
+    },
     "POST /access-requests": {"client_ids": "C1, C2", "reason": "New broker"},
     "POST /import/trial": {"text": "record,client_id\n"},
     "POST /import": {"held": "cmVjb3JkLGNsaWVudF9pZAo="},

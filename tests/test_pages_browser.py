@@ -55,6 +55,7 @@ PAGES = [
     f"/month?month={MONTH}",
     "/clients/C00001",
     f"/clients/C00001?account=MED&month={MONTH}&pay_on={MONTH}-03&pay_at=18:30",
+    "/clients/C00001/bill-accounts/MED/payments",
     "/access-requests?show=all",
     "/me",
     "/nowhere",
@@ -277,6 +278,34 @@ def test_a_client_its_why_and_what_if_i_pay(page: Page, served: Served) -> None:
     page.get_by_label("Time, if known").fill("18:30")
     page.get_by_role("button", name="Show").click()
     expect(page.locator("#paid")).to_contain_text("Received")
+
+
+def test_a_payment_is_recorded_corrected_and_withdrawn(page: Page, served: Served) -> None:
+    come_in(page, served, demo.MANAGER)
+    page.goto("/clients/FOUR")
+    page.get_by_role("link", name="Record its payment").first.click()
+    expect(page.get_by_role("heading", name="Payments", exact=True)).to_be_visible()
+    month = page.get_by_label("Coverage month").input_value()
+    page.get_by_label("Paid on").fill((NOW - timedelta(days=1)).date().isoformat())
+    page.get_by_label("Time, if known").fill("16:30")
+    page.get_by_role("button", name="Record it").click()
+    expect(page.get_by_role("heading", name="Recorded:")).to_be_visible()
+    assert is_within(page)
+    page.get_by_role("link", name="Correct the payment").first.click()
+    expect(page.get_by_label("Time, if known")).to_have_value("16:30")
+    assert is_within(page)
+    page.get_by_label("Time, if known").fill("09:15")
+    page.get_by_role("button", name="Correct it").click()
+    expect(page.get_by_role("row").filter(has_text="Replaced").first).to_be_visible()
+    page.get_by_role("link", name="Correct the payment").first.click()
+    page.get_by_label("It was not paid").check()
+    page.get_by_role("button", name="Correct it").click()
+    expect(page.get_by_role("alert")).to_contain_text("say why")
+    assert is_within(page)
+    page.get_by_label("Why").fill("The check bounced")
+    page.get_by_role("button", name="Correct it").click()
+    expect(page.get_by_role("heading", name="Withdrawn:")).to_be_visible()
+    assert page.get_by_label("Coverage month").locator(f'option[value="{month}"]').count() == 1
 
 
 def test_a_question_to_the_calculator(page: Page) -> None:

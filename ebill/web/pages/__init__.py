@@ -10,6 +10,7 @@
 - `calculator`, `sign_in`, `oidc`, `home`, `clients`, `me`, `admin`, `audit`  the pages themselves
 - `paging`, `differences`  long lists, and what a change made different
 - `timeline`   an account's open invoices, drawn to scale
+- `payments`   what is recorded of an account's payments, and the form for more
 - `access_requests`  asking for clients, and deciding on that
 - `importing`  a file of clients: tried, shown, and imported only as it was shown
 - `configure`  what is set for a client or a bill account, and the list of clients
@@ -49,6 +50,7 @@ from ebill.web.pages import (
     importing,
     me,
     oidc,
+    payments,
     rule_form,
     settings_form,
     sign_in,
@@ -68,6 +70,7 @@ PAGES: Final[Sequence[Page]] = (
     *oidc.PAGES,
     *home.PAGES,
     *clients.PAGES,
+    *payments.PAGES,
     *configure.PAGES,
     *rule_form.PAGES,
     *exception_form.PAGES,

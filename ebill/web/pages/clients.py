@@ -64,6 +64,7 @@ def client_page(look: Look) -> Shown:
         "refusal": refusal,
         "changes": history.list_audit(look.connection, look.user, CHANGES, None, look.seal, of_client)["data"],
         "may_configure": access.may(look.user, "configure_client"),
+        "may_record": access.may(look.user, "record_payments"),
         "asked": asked,
         "from_month": str(query["from_"]) if "from_" in query else None,
         **_paid(look, asked),

@@ -94,7 +94,7 @@ _NOT_FOUND: Final = {**NOT_FOUND, "team_id": TeamNotFound}
 _CONFIGURE: Final = "configure(/(rule|exception|settings|new-account))?"
 _NEXT: Final = re.compile(
     rf"/(home|month|me|audit|access-requests|import|admin/(users(/{_ID})?|new-user|teams)"
-    rf"|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE})?)?)"
+    rf"|new-client|clients(/{_ID}((/bill-accounts/{_ID})?/{_CONFIGURE}|/bill-accounts/{_ID}/payments)?)?)"
     r"(\?[A-Za-z0-9_.=&%+-]{0,500})?",
     re.ASCII,
 )
