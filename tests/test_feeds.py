@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 from uuid import RFC_4122, UUID
@@ -250,6 +251,17 @@ def test_the_secret_of_a_feed_is_kept_nowhere(opened: Door) -> None:
     again = opened.ask("producer", "GET", "/v1/audit?limit=200").get_data(as_text=True)
     assert made.feed_id in again
     assert random not in again
+
+
+def test_the_address_of_a_feed_that_was_made_by_an_earlier_release_is_still_its_own(opened: Door) -> None:
+    """What is kept of it is, and was, the SHA-256 of its last forty digits."""
+    made = make(opened)
+    random = "0123456789abcdef" * 2 + "01234567"
+    with opened.store.noting() as connection:
+        kept = sha256(random.encode()).digest()
+        connection.execute(update(feeds.feeds).where(feeds.feeds.c.feed_id == made.feed_id).values(hash=kept))
+    assert get(opened, made.path).status_code == 404
+    assert get(opened, f"/v1/feeds/ebf_{made.feed_id}_{random}.ics").status_code == 200
 
 
 @ON_SQLITE

@@ -66,8 +66,8 @@ def imported(opened: Visits, form: dict[str, str], actor: str = "manager", file:
     return opened.send(actor, "/import", form, multipart=True, file=file)
 
 
-def by_api(opened: Visits, file: bytes, actor: str = "manager", *, dry_run: bool = True) -> Any:
-    headers = {"Content-Type": "text/csv", **({} if dry_run else {"Idempotency-Key": "a"})}
+def by_api(opened: Visits, file: bytes, actor: str = "manager", *, dry_run: bool = True, key: str = "a") -> Any:
+    headers = {"Content-Type": "text/csv", **({} if dry_run else {"Idempotency-Key": key})}
     path = f"/v1/imports/clients?dry_run={str(dry_run).lower()}"
     return opened.client.post(
         path, data=file, headers={**headers, "Authorization": f"Bearer {opened.world.tokens[actor]}"}
@@ -94,17 +94,35 @@ def test_the_example_can_be_imported_as_it_is_by_whoever_gets_it(opened: Visits)
         assert answer.headers["Content-Disposition"] == 'attachment; filename="clients-example.csv"'
         shown = tried(opened, answer.get_data(), actor)
         assert shown.status_code == 200
-        assert facts(text_of(shown)) == [1, 2, 2, 1, 0]
+        assert facts(text_of(shown)) == [1, 2, 3, 1, 0]
         form = fields(shown)
     before = counts(opened)
     assert "All of <bdi>clients.csv</bdi> is in force" in text_of(imported(opened, form, "admin"))
     assert counts(opened) == {
         "client": before["client"] + 1,
         "bill_account": before["bill_account"] + 2,
-        "rule": before["rule"] + 2,
+        "rule": before["rule"] + 3,
         "exception": before["exception"] + 1,
         "audit": before["audit"] + 1,
     }
+
+
+def test_each_row_of_the_example_moves_a_date_or_is_needed_by_one_that_does(opened: Visits) -> None:
+    header, *rows = opened.look("manager", "/import/example.csv").get_data().splitlines(keepends=True)
+
+    def accounts(client_id: str, of: list[bytes]) -> Any:
+        """Import rows as those of another client, and give the dates of its accounts; None where they are refused."""
+        file = b"".join([header, *of]).replace(b"EXAMPLE-1", client_id.encode())
+        if by_api(opened, file, dry_run=False, key=client_id).status_code == 422:
+            return None
+        answer = opened.ask("manager", "GET", f"/v1/clients/{client_id}/schedule?from={NEXT}-01&months=12")
+        return answer.get_json()["bill_accounts"]
+
+    whole = accounts("WHOLE", rows)
+    assert (len(rows), len(whole)) == (7, 2)
+    assert accounts("AGAIN", rows) == whole
+    for number, row in enumerate(rows):
+        assert accounts(f"BUT-{number}", rows[:number] + rows[number + 1 :]) != whole, row
 
 
 def test_text_may_be_pasted_instead(opened: Visits) -> None:

@@ -20,7 +20,10 @@ _LAST_YEAR: Final = 2098
 
 
 def example_file(connection: Connection, book: RuleBook, user: User, now: datetime) -> str:
-    """Write a file that its reader could import as it is: about a client of their own team, for the year to come."""
+    """Write a file that its reader could import as it is: about a client of their own team, for the year to come.
+
+    Every row of it has an effect: the last of its rules gives up the one before it.
+    """
     year = min(now.year, _LAST_YEAR) + 1
     teams = sorted(user.teams) or sorted(users.team_names(connection))
     client = Client(
@@ -39,6 +42,7 @@ def example_file(connection: Connection, book: RuleBook, user: User, now: dateti
     written: dict[str, Any] = {**of, "cite": "Letter of the client", "assumed": False, "reason": None}
     entered = (
         RuleEntry(**written, account_id=None, since=f"{year}-01", kind="grace", rule='{"grace":{"days":45}}'),
+        RuleEntry(**written, account_id="COB", since=f"{year}-01", kind="grace", rule='{"grace":{"days":60}}'),
         RuleEntry(**written, account_id="COB", since=f"{year}-07", kind="grace", rule='{"grace":"inherited"}'),
     )
     fixed = ExceptionEntry(

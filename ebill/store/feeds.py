@@ -6,7 +6,6 @@ published the day it was given is kept, so that a date that moves or goes is tol
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -33,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ebill.store import users
+from ebill.store.secret import hashed
 from ebill.store.tables import TEXT, Day, Instant, _flag, _table
 from ebill.store.users import User
 
@@ -126,7 +126,7 @@ def add(connection: Connection, feed: Feed) -> str:
     """Keep a new feed, and give its secret: `ebf_`, the feed's id, `_` and 160 random bits."""
     secret = secrets.token_hex(_BYTES)
     kinds = None if feed.kinds is None else ",".join(feed.kinds)
-    row = {**asdict(feed), "kinds": kinds, "names": int(feed.names), "hash": _hash(secret)}
+    row = {**asdict(feed), "kinds": kinds, "names": int(feed.names), "hash": hashed(secret)}
     connection.execute(insert(feeds), row)
     return f"{PREFIX}{feed.feed_id}_{secret}"
 
@@ -139,7 +139,7 @@ def holder(connection: Connection, secret: str, at: datetime) -> tuple[User, Fee
     form = _SECRET.fullmatch(secret)
     feed_id, random = form.groups() if form else ("", "")
     row = connection.execute(_FEED, {"feed_id": feed_id}).first()
-    is_right = secrets.compare_digest(row.hash if row else bytes(32), _hash(random))
+    is_right = secrets.compare_digest(row.hash if row else bytes(32), hashed(random))
     user = users.user(connection, row.user_id if row else "")
     if row is None or user is None or not is_right:
         return None
@@ -217,11 +217,6 @@ def forget(connection: Connection, feed_id: str, before: date) -> None:
 def _is_over(at: datetime) -> ColumnElement[bool]:
     used_at = func.coalesce(feeds.c.last_fetched_at, feeds.c.created_at)
     return or_(feeds.c.revoked_at.is_not(None), feeds.c.expires_at <= at, used_at <= at - UNUSED)
-
-
-def _hash(secret: str) -> bytes:
-    """Hash a random secret. It has 160 bits: a fast hash is right, there is nothing to guess."""
-    return hashlib.sha256(secret.encode("ascii")).digest()
 
 
 def _feed(row: Any) -> Feed:

@@ -1,4 +1,4 @@
-"""What somebody shows to be known again, a token or a session's cookie: kept as a hash, its use noted now and then."""
+"""What somebody shows to be known again, a token, a feed's or a session's secret: kept as a hash, its use noted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, or_
 
 
 def hashed(secret: str) -> bytes:
-    """Hash a random secret. It has 256 bits: a fast hash is right, there is nothing to guess."""
+    """Hash a random secret. It has 160 bits or more: a fast hash is right, there is nothing to guess."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
