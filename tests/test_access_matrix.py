@@ -60,7 +60,9 @@ def test_every_example_is_one_that_the_document_takes(route: Route) -> None:
     documented = DOCUMENT["paths"][route.path][route.method.lower()]
     for parameter in documented.get("parameters", ()):
         examples = parameter.get("examples", {"only": {"value": parameter.get("example")}})
-        if parameter["in"] == "path" or parameter["in"] == "header":
+        if parameter["name"] == "If-None-Match":
+            assert "examples" not in parameter  # the docs page would send it with If-Match, and that is refused
+        elif parameter["in"] == "path" or parameter["in"] == "header":
             assert all(example["value"] for example in examples.values())
     for kind, content in documented.get("requestBody", {}).get("content", {}).items():
         for example in content["examples"].values():

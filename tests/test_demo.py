@@ -99,14 +99,17 @@ def test_all_of_it_stands_in_the_audit(store: Store) -> None:
     assert {row["actor"] for row in rows} == {"demo"}
 
 
-def test_a_new_token_ends_the_one_before_it(store: Store) -> None:
+def test_a_new_token_ends_the_one_before_it_and_none_of_another_name(store: Store) -> None:
     demo.fill(store, BOOK, 1, NOW)
     first = demo.fresh_tokens(store, NOW)
+    with store.noting() as connection:
+        own, _ = tokens.new_token(connection, demo.PRODUCER, "My own", NOW, NOW.replace(year=2027))
     second = demo.fresh_tokens(store, NOW)
     assert first.keys() == second.keys() == demo.PEOPLE.keys()
     with store.reading() as connection:
         live = [token for token in tokens.tokens_of(connection, None) if token.revoked_at is None]
-    assert Counter(token.user_id for token in live) == dict.fromkeys(demo.PEOPLE, 1)
+    assert own.token_id in {token.token_id for token in live}
+    assert Counter(token.user_id for token in live if token.name == demo.CALLED) == dict.fromkeys(demo.PEOPLE, 1)
 
 
 def test_a_store_that_somebody_uses_is_told_from_an_untouched_one(store: Store) -> None:
