@@ -21,6 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Resour
 
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
 COUNT = 20_000
+CLUSTER = "local-cluster[2,1,1024]"
+"""Two workers, each a process of its own with one core and 1,024 MB: what they are given has to be sent to them."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def session() -> Iterator[Any]:
     # A session takes a while to start: there is one for all.
     from pyspark import sql
 
-    builder = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    builder = sql.SparkSession.builder.master(CLUSTER).config("spark.ui.enabled", "false")
     made = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000").getOrCreate()
     yield made
     made.stop()
@@ -60,6 +62,8 @@ def test_the_dates_are_those_of_one_machine_on_two_workers(
     frame = session.read.parquet(str(file)).repartition(6)
     spark.schedule(frame, book, now=NOW).write.parquet(str(tmp_path / "out"))
     found = plain(pq.read_table(tmp_path / "out"))
+    driver_and_workers = session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+    assert driver_and_workers == 1 + 2
     assert found == plain(batch.schedule(table, book, now=NOW))
     assert len(found) == COUNT
     assert sum(row["reason"] is None for row in found) > COUNT / 10
