@@ -165,6 +165,18 @@ def test_a_gzipped_file_is_unpacked(tmp_path: Path) -> None:
     assert a.read_bytes() == b.read_bytes()
 
 
+@pytest.mark.parametrize("more", [[], ["--format", "csv"]])
+def test_a_name_that_says_that_its_file_is_packed_is_refused(tmp_path: Path, more: list[str]) -> None:
+    source = write(table(rows(5, seed=22, kinds=2)), tmp_path / "in.csv")
+    for arguments in (
+        ["-o", tmp_path / "out.csv.gz"],
+        ["-o", tmp_path / "out.csv", "--rejects", tmp_path / "no.csv.gz"],
+    ):
+        ran = ebill(source, *arguments, *more)
+        assert (ran.returncode, b"without .gz" in ran.stderr) == (2, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
+
+
 def test_blocks_of_any_size_give_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(table(rows(600, seed=23, kinds=20)), tmp_path / "in.csv")
     whole = answered(source, tmp_path / "whole.csv").read_bytes()

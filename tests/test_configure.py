@@ -392,6 +392,14 @@ def test_twice_sent_is_once_saved(opened: Visits) -> None:
     assert "The last change: Entered a rule, by <bdi>nora-north</bdi>" in page
 
 
+def test_a_payment_that_is_recorded_meanwhile_is_no_change_of_what_was_previewed(opened: Visits) -> None:
+    form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
+    body = {"coverage_month": "2024-03", "paid_at": "2024-03-01"}
+    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/payments"
+    assert opened.ask("producer", "POST", path, body, {"Idempotency-Key": "k" * 20}).status_code == 201
+    assert opened.send("manager", OF_CLIENT_AT + "/rule", form).status_code == 303
+
+
 def test_of_two_who_save_at_once_one_does(opened: Visits) -> None:
     form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
     before = count(opened, rules)

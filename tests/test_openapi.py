@@ -141,6 +141,12 @@ def test_every_operation_stands_under_a_heading_and_under_each_there_is_one() ->
 RATES: Final = {"RateLimit-Policy", "RateLimit"}
 
 
+def test_rows_are_shown_as_json_first() -> None:
+    # A page of the document shows what stands first, and lines of JSON in quotes, as which they are one row.
+    body = document()["paths"]["/v1/calculate/batch"]["post"]["requestBody"]
+    assert list(body["content"]) == ["application/json", "application/x-ndjson"]
+
+
 def test_every_answer_says_how_often_one_may_ask_and_each_that_is_to_be_asked_again_says_when() -> None:
     for path, _, operation in operations():
         assert path.startswith(UNDER)

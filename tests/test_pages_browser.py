@@ -280,6 +280,17 @@ def test_a_client_its_why_and_what_if_i_pay(page: Page, served: Served) -> None:
     expect(page.locator("#paid")).to_contain_text("Received")
 
 
+def test_a_date_stands_beside_what_it_is_the_date_of(page: Page, served: Served) -> None:
+    come_in(page, served)
+    page.goto("/clients/C00001")
+    page.wait_for_load_state()
+    outside = page.evaluate("""() => [...document.querySelectorAll(".key-dates li")].filter((li) => {
+        const around = li.getBoundingClientRect(), date = li.querySelector("time").getBoundingClientRect();
+        return date.top < around.top || date.bottom > around.bottom + 1;
+    }).map((li) => li.innerText)""")
+    assert outside == []
+
+
 def test_a_payment_is_recorded_corrected_and_withdrawn(page: Page, served: Served) -> None:
     come_in(page, served, demo.MANAGER)
     page.goto("/clients/FOUR")
@@ -295,15 +306,15 @@ def test_a_payment_is_recorded_corrected_and_withdrawn(page: Page, served: Serve
     expect(page.get_by_label("Time, if known")).to_have_value("16:30")
     assert is_within(page)
     page.get_by_label("Time, if known").fill("09:15")
-    page.get_by_role("button", name="Correct it").click()
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("row").filter(has_text="Replaced").first).to_be_visible()
     page.get_by_role("link", name="Correct the payment").first.click()
     page.get_by_label("It was not paid").check()
-    page.get_by_role("button", name="Correct it").click()
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("say why")
     assert is_within(page)
-    page.get_by_label("Why").fill("The check bounced")
-    page.get_by_role("button", name="Correct it").click()
+    page.get_by_label("Reason").fill("The check bounced")
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Withdrawn:")).to_be_visible()
     assert page.get_by_label("Coverage month").locator(f'option[value="{month}"]').count() == 1
 
@@ -542,7 +553,7 @@ def test_clients_are_asked_for_and_granted(page: Page, served: Served) -> None:
     page.goto("/home")
     page.get_by_role("link", name="Access", exact=True).click()
     page.get_by_label("Client ids").fill("C00002\nno_id, C00005")
-    page.get_by_label("Why").fill(why)
+    page.get_by_label("Reason").fill(why)
     page.get_by_role("button", name="Ask for them").click()
     expect(page.get_by_role("alert")).to_contain_text('no id of a client: "no_id"')
     page.get_by_label("Client ids").fill("C00002\nNOBODY, C00005")

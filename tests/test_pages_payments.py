@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from werkzeug.test import TestResponse
@@ -106,19 +107,46 @@ def test_a_withdrawal_says_why_and_the_invoice_is_unpaid_again(opened: Visits) -
     assert (without.status_code, _fault(without, "reason")) == (422, "say why")
     assert f'name="replaces" value="{first}"' in text_of(without)
     withdrawn = _record(opened, replaces=first, way="withdraw", reason="The check bounced")
-    assert "Its invoice counts as unpaid again." in _page(opened, more=f"?recorded={withdrawn}")
+    assert "No payment of this month counts now." in _page(opened, more=f"?recorded={withdrawn}")
     assert [each["in_force"] for each in _notices(opened)] == [False, False]
     assert f'<option value="{MONTH}"' in _page(opened)
 
 
-def test_who_corrects_what_another_has_corrected_meanwhile_is_told(opened: Visits) -> None:
+@pytest.mark.parametrize("way", ["paid", "withdraw"])
+def test_who_changes_what_another_has_corrected_meanwhile_is_told_and_sees_what_counts(
+    opened: Visits, way: str
+) -> None:
     first = _record(opened)
-    _record(opened, replaces=first, pay_at="09:15")
-    late = _send(opened, coverage_month=MONTH, replaces=first, paid_on=YESTERDAY, pay_at="10:00")
+    second = _record(opened, replaces=first, pay_at="09:15")
+    late = _send(
+        opened, coverage_month=MONTH, replaces=first, paid_on=YESTERDAY, pay_at="10:00", reason="Mine", way=way
+    )
     assert late.status_code == 409
-    assert "is not in force any more" in text_of(late)
-    assert "is not in force any more" in _page(opened, more=f"?replaces={first}")
+    assert "This payment was corrected already, by nora-north." in text_of(late)
+    shown = [f'name="replaces" value="{second}"', 'value="09:15"', 'value="10:00"', "Mine"]
+    assert [each in text_of(late) for each in shown] == [True, True, False, False]
+    assert "This payment was corrected already" in _page(opened, more=f"?replaces={first}")
     assert len(_notices(opened)) == 2
+
+
+def test_a_withdrawal_that_is_sent_twice_leaves_no_form_that_would_pay_the_invoice(opened: Visits) -> None:
+    form = {"replaces": _record(opened), "way": "withdraw", "reason": "The check bounced", "paid_on": YESTERDAY}
+    _record(opened, **form)
+    again = _send(opened, coverage_month=MONTH, **form)
+    assert again.status_code == 409
+    assert "This payment was withdrawn already, by nora-north." in text_of(again)
+    assert f'value="{YESTERDAY}"' not in text_of(again)
+    assert 'value="The check bounced"' not in text_of(again)
+
+
+def test_what_was_withdrawn_and_paid_anew_is_not_called_unpaid(opened: Visits) -> None:
+    first = _record(opened)
+    withdrawn = _record(opened, replaces=first, way="withdraw", reason="The check bounced")
+    assert "No payment of this month counts now." in _page(opened, more=f"?recorded={withdrawn}")
+    assert "It was withdrawn since." in _page(opened, more=f"?recorded={first}")
+    _record(opened)
+    assert "No payment of this month counts now." not in _page(opened, more=f"?recorded={withdrawn}")
+    assert "It was corrected since." in _page(opened, more=f"?recorded={first}")
 
 
 TOMORROW = (NOW + timedelta(days=2)).date().isoformat()
@@ -127,10 +155,11 @@ TOMORROW = (NOW + timedelta(days=2)).date().isoformat()
 @pytest.mark.parametrize(
     ("form", "field", "said"),
     [
+        ({"paid_on": "tomorrow", "pay_at": "noon"}, "pay_at", "must be a time such as 16:30"),
         ({"paid_on": ""}, "paid_on", "say on which day it was paid"),
         ({"paid_on": "", "pay_at": "10:00"}, "paid_on", "say on which day it was paid"),
         ({"paid_on": TOMORROW}, "paid_on", "is yet to come"),
-        ({"pay_at": "25:00"}, "paid_on", "one such as 16:30"),
+        ({"pay_at": "25:00"}, "pay_at", "must be a time such as 16:30"),
         ({"paid_on": "2026-02-30"}, "paid_on", "must be"),
         ({"paid_on": "1999-12-31"}, "paid_on", "from 2000 to 2099"),
         ({"paid_on": "2026-01-02"}, "paid_on", "is before its invoice was generated, "),
@@ -193,11 +222,45 @@ def test_an_account_that_is_not_there_is_not_found(opened: Visits) -> None:
     assert opened.send("manager", AT.replace("MAIN", "NONE"), {"coverage_month": MONTH}).status_code == 404
 
 
-def test_a_payment_with_an_offset_is_corrected_by_the_clock_of_its_account(opened: Visits) -> None:
-    at = f"{YESTERDAY}T23:30:00+00:00"
-    body = {"coverage_month": MONTH, "paid_at": at}
-    made = opened.ask("admin", "POST", API, body, {"Idempotency-Key": "a key of a test"}).get_json()["payment"]
-    shown = _page(opened, more=f"?replaces={made['payment_id']}")
-    hour = (date.fromisoformat(YESTERDAY), "18:30", "19:30")
-    assert f'value="{hour[0]}"' in shown
-    assert 'value="18:30"' in shown or 'value="19:30"' in shown  # winter or summer in New York
+def test_a_payment_with_an_offset_is_corrected_by_the_clock_that_its_account_had_then(opened: Visits) -> None:
+    then = NOW.replace(day=1) - timedelta(days=40)
+    month = f"{then:%Y-%m}"
+    body = {"coverage_month": month, "paid_at": f"{month}-10T21:30:00+00:00"}
+    key = {"Idempotency-Key": "a key of a test"}
+    made = opened.ask("admin", "POST", API, body, key).get_json()
+    moved = {
+        "since": MONTH,
+        "timezone": "America/Los_Angeles",
+        "cite": "They moved",
+        "retroactive": True,
+        "reason": "They moved",
+    }
+    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/rules"
+    assert opened.ask("manager", "POST", path, moved, {"Idempotency-Key": "another one"}).status_code == 201
+    payment_id = made["payment"]["payment_id"]
+    shown = _page(opened, more=f"?replaces={payment_id}")
+    hour = datetime.fromisoformat(body["paid_at"]).astimezone(ZoneInfo("America/New_York")).strftime("%H:%M")
+    assert f'value="{hour}"' in shown
+    _record(opened, coverage_month=month, replaces=payment_id, paid_on=f"{month}-10", pay_at=hour, reason="Only a word")
+    again = {"coverage_month": month, "paid_at": _notices(opened)[-1]["paid_at"]}
+    told = opened.ask("admin", "POST", f"{API}/preview", again).get_json()
+    assert {**told["meaning"], "paid_at": None} == {**made["meaning"], "paid_at": None}
+
+
+def test_a_month_whose_grace_is_over_is_chosen_by_whoever_records(opened: Visits) -> None:
+    still = _months(opened)
+    assert f'<option value="{still[0]}" selected>' in _page(opened)
+    for number, month in enumerate(still):
+        today = datetime.now(ZoneInfo("America/New_York")).date().isoformat()  # one may have been generated today
+        _record(opened, coverage_month=month, paid_on=today, reason=f"The {number}th")
+    shown = _page(opened)
+    assert '<option value="">Choose a month</option>' in shown
+    assert "selected" not in shown.split('name="coverage_month"')[1].split("</select>")[0]
+
+
+def _months(opened: Visits) -> list[str]:
+    """Give the months whose invoices are out, and whose grace is not over."""
+    first = f"{NOW.replace(day=1) - timedelta(days=40):%Y-%m}"
+    path = f"/v1/clients/{ACME}/bill-accounts/MAIN/schedule?from={first}&months=6"
+    invoices = opened.ask("admin", "GET", path).get_json()["bill_accounts"][0]["invoices"]
+    return [each["coverage_month"] for each in invoices if each["standing"] in ("invoiced", "in_grace")]

@@ -132,6 +132,7 @@ def _of_store(
 
 def _to(output: Path, given: Form | None, rejects: Path | None, form: Form) -> Form:
     """Tell what the output is to be."""
+    _refuse_packed(output, "OUT")
     to = given or (form if output == PIPE else taking.form_of(output))
     if to is None:
         raise click.UsageError("Say what OUT is to be: --format csv, ndjson, parquet or arrow.")
@@ -196,7 +197,14 @@ def _day(text: str | None) -> date | None:
         raise InvalidInput(faults(error.messages, "as_of")) from None
 
 
+def _refuse_packed(file: Path, named: str) -> None:
+    """Refuse a name that says that its file is packed, which it would not be."""
+    if file.suffix.lower() == ".gz":
+        raise click.UsageError(f"What is written is not packed: name {named} without .gz.")
+
+
 def _lines_form(file: Path) -> Any:
+    _refuse_packed(file, "the rejects")
     form = taking.form_of(file)
     if form not in ("csv", "ndjson"):
         raise InvalidInput([Fault("/rejects", "must be a file named .csv or .ndjson")])

@@ -33,6 +33,7 @@ from ebill.service import clients, seen
 from ebill.service.calculator import RuleRow, as_rule_row
 from ebill.service.changes import BACK, NO_ACCOUNT
 from ebill.service.clients import Precondition, Window
+from ebill.service.history import SETTING
 from ebill.service.scopes import scope
 from ebill.store import audit
 from ebill.store import clients as kept
@@ -243,7 +244,7 @@ def preview(write: Writing, book: RuleBook, user: User, change: Change) -> Previ
         generated = refusal
         effect = bare.meant.make(write, book, user, dry_run=True)
     shown = {
-        CLIENT: audit.state(write.connection, change.client_id).hex(),
+        CLIENT: audit.state(write.connection, change.client_id, SETTING).hex(),
         "the rule book": book.version,
         "what you entered": [change.what, change.account_id, bare.body],
         MOVED: effect,

@@ -32,7 +32,11 @@ class TokenSchema(Strict):
     name = Text(required=True)
     days = Whole(1, TOKEN_DAYS_MOST, load_default=TOKEN_DAYS)
     read_only = Flag(load_default=False)
-    client_ids = fields.List(Id(), load_default=None, validate=validate.Length(min=1, max=CLIENTS_AT_ONCE))
+    client_ids = fields.List(
+        Id(),
+        load_default=None,
+        validate=validate.Length(1, CLIENTS_AT_ONCE, error="must be {min} to {max} ids of clients"),
+    )
 
 
 def make_token(write: Writing, user: User, body: Any) -> dict[str, Any]:

@@ -45,9 +45,12 @@ def last(connection: Connection) -> Last:
     return Last(row.sequence, row.hash, row.at) if row else Last(0, FIRST, None)
 
 
-def state(connection: Connection, client_id: str) -> bytes:
-    """Give the state of a client: the hash of its last row, or nothing. While it is the same, nothing has changed."""
-    found = connection.scalar(_STATE, {"of": client_id})
+def state(connection: Connection, client_id: str, actions: Iterable[str]) -> bytes:
+    """Give the state of a client by some actions: the hash of the last row of these, or nothing.
+
+    While it is the same, none of them was done since.
+    """
+    found = connection.scalar(_STATE, {"of": client_id, "actions": sorted(actions)})
     return found or b""
 
 
@@ -107,5 +110,8 @@ def _hash(row: Mapping[str, Any]) -> bytes:
 
 _LAST: Final = select(table.c.sequence, table.c.hash, table.c.at).order_by(desc(table.c.sequence)).limit(1)
 _STATE: Final = (
-    select(table.c.hash).where(table.c.client_id == bindparam("of")).order_by(desc(table.c.sequence)).limit(1)
+    select(table.c.hash)
+    .where(table.c.client_id == bindparam("of"), table.c.action.in_(bindparam("actions", expanding=True)))
+    .order_by(desc(table.c.sequence))
+    .limit(1)
 )

@@ -20,16 +20,17 @@ _Found = TypeVar("_Found")
 _LOOK_SECONDS: Final = 0.1
 """How often it is looked whether Ctrl-C was pressed; psycopg's own default."""
 DRIVER: Final = "postgresql+ebill"
+_ONE: Final = "connection to server"
+"""What the driver says of each server that it has asked."""
 _REFUSED: Final = (
     (r"password authentication failed", "the user or the password is wrong"),
     (r"no password supplied", "it asks for a password, and none is given"),
-    (r"authentication failed for user", "the user is not the one it knows whoever asks as"),
+    (r"(Peer|Ident) authentication failed for user", "the user is not the one it knows whoever asks as"),
     (r'role ".*" does not exist', "there is no such user"),
     (r'role ".*" is not permitted to log in', "this user may not log in"),
     (r"no pg_hba\.conf entry|pg_hba\.conf rejects", "its pg_hba.conf lets this user in from nowhere like here"),
     (r'database ".*" does not exist', "there is no such database"),
     (r'permission denied for database "', "this user may not use this database"),
-    (r'database ".*" is not currently accepting connections', "this database takes no connections"),
 )
 """What it says where it refuses a login, and what that means. The driver is told no code of it, only its English."""
 
@@ -73,8 +74,13 @@ class Dialect(PGDialect_psycopg):
 
 
 def login_refused(error: BaseException | None) -> str | None:
-    """Say why PostgreSQL refuses a login, where an error says that it does, in words of ours; else None."""
+    """Say why PostgreSQL refuses a login, where an error says that it does, in words of ours; else None.
+
+    Where several were asked one after the other, another one may let in later.
+    """
     said = str(error) if isinstance(error, psycopg.OperationalError) and error.sqlstate is None else ""
+    if said.count(_ONE) > 1:
+        return None
     return next((why for phrase, why in _REFUSED if re.search(phrase, said)), None)
 
 

@@ -146,7 +146,7 @@ def create_app(book_file: bookfile.BookFile | None = None, store: Store | None =
     turns = places.InTurn(inner, limits.running, limits.waiting, limits.streaming)
     fenced = Fence(rates.Rates(turns, limits.token_rate, limits.address_rate))
     app.wsgi_app = ProxyFix(fenced, x_for=hops, x_proto=hops, x_host=0) if hops else fenced  # type: ignore[method-assign]
-    docs.register(app, _document)
+    docs.register(app, partial(_document, version("ebill")))
     health.register(app, file, store)
     pages.register(app, signed, _provider())
     refuse_undeclared(app)
@@ -163,10 +163,10 @@ def _provider() -> Provider | None:
 
 
 @cache
-def _document() -> dict[str, Any]:
+def _document(release: str) -> dict[str, Any]:
     from ebill.web import openapi  # with the document it is a tenth of the start, and most processes are never asked
 
-    return openapi.document(ROUTES, version("ebill"))
+    return openapi.document(ROUTES, release)
 
 
 def refuse_undeclared(app: Flask) -> None:

@@ -70,6 +70,10 @@ def register(app: Flask, file: BookFile, store: Store) -> None:
         return Response(metrics.written([Now(health, file)]), content_type=CONTENT_TYPE_LATEST)
 
 
+RELEASE: Final = version("ebill")
+"""Asked for once: while it is installed anew there is none for a while."""
+
+
 class Now(Collector):
     """What is found out when it is asked for, rather than counted."""
 
@@ -80,7 +84,7 @@ class Now(Collector):
         """Give each metric."""
         book, refused = self._file.book, self._file.refused
         yield Info("ebill_build", "What runs here.", value={
-            "version": version("ebill"), "python": platform.python_version(), "tzdata": tzdata.IANA_VERSION,
+            "version": RELEASE, "python": platform.python_version(), "tzdata": tzdata.IANA_VERSION,
             **{name: str(told) for name, told in versions(book).items() if name == "holidays"}})  # fmt: skip
         yield Info("ebill_rulebook", "The rule book in force.", value={"version": book.version})
         yield Gauge("ebill_rulebook_faults", "Faults of a rule book's file that is refused; 0: it is in force.",

@@ -150,11 +150,13 @@ def _operation(route: Route, answers: dict[str, Any]) -> dict[str, Any]:
     if parameters:
         operation["parameters"] = parameters
     if route.body in TEXTS:
-        content: dict[str, Any] = {"schema": {"type": "string"}, "examples": {"works": {"value": route.example}}}
-        operation["requestBody"] = {"required": True, "content": {TEXTS[route.body]: content}}
+        text: dict[str, Any] = {"schema": {"type": "string"}, "examples": {"works": {"value": route.example}}}
+        content: dict[str, Any] = {TEXTS[route.body]: text}
         if route.body is Ndjson:
-            content = {"schema": {"type": "array", "items": {"type": "object"}}, "examples": _listed(route.example)}
-            operation["requestBody"]["content"]["application/json"] = content
+            # It stands first, since a page of this document would put the other one's lines into quotes.
+            rows = {"schema": {"type": "array", "items": {"type": "object"}}, "examples": _listed(route.example)}
+            content = {"application/json": rows, **content}
+        operation["requestBody"] = {"required": True, "content": content}
     elif route.body:
         shown = {"works": route.example, **route.also}
         content = {"schema": route.body, "examples": {name: {"value": value} for name, value in shown.items()}}

@@ -91,7 +91,7 @@ TIMELINESS: Final[Mapping[str, str]] = {
 SHOWN_ON_NEXT: Final[Mapping[str, str]] = {
     "yes": "Yes, the next invoice shows it",
     "maybe": "Perhaps: it may post before the next invoice is generated, or after",
-    "no": "No, the next invoice will not show it",
+    "no": "No, the next invoice is generated before it posts",
 }
 DONE: Final[Mapping[str, str]] = {
     "put_client": "Changed the client's settings",
