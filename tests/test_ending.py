@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import CodeType, FrameType
@@ -34,7 +35,7 @@ class At:
         return self
 
 
-@pytest.mark.parametrize("instruction", range(1, 12))
+@pytest.mark.parametrize("instruction", range(1, 41))
 def test_a_flag_set_at_any_instruction_of_a_wait_ends_it(instruction: int) -> None:
     flag, before = Flag(), sys.gettrace()
     at = At(Flag.wait.__code__, instruction, flag)
@@ -43,6 +44,21 @@ def test_a_flag_set_at_any_instruction_of_a_wait_ends_it(instruction: int) -> No
         assert flag.wait(5)
     finally:
         sys.settrace(before)
+
+
+def test_a_signal_that_interrupts_no_wait_is_told_soon() -> None:
+    flag, before = Flag(), signal.signal(signal.SIGUSR1, lambda *_: flag.set())
+    other = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    try:
+        other.start()  # it hears the signal itself, while the wait goes on
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        began = time.monotonic()
+        assert flag.wait(30)
+        assert time.monotonic() - began < 15
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGUSR1, before)
+        other.join()
 
 
 def test_a_flag_waits_until_it_is_set_and_again_once_it_was_taken_back() -> None:

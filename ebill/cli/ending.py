@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import Any, Final
@@ -20,6 +22,9 @@ from granian._internal import load_target
 from granian.server import mp
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+LOOK: Final = 0.25
+"""Seconds after which a wait looks up. A signal that comes after its last instruction, and before the system has begun
+to wait, interrupts nothing, and is only told to Python once that wait is over."""
 
 
 class Flag:
@@ -44,11 +49,10 @@ class Flag:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, or for so many seconds; tell whether it is."""
-        while not self._is_set:
-            try:
-                self._told.get(timeout=timeout)
-            except Empty:
-                break
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._is_set and (left := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._told.get(timeout=min(left, LOOK))
         return self._is_set
 
 
