@@ -553,7 +553,7 @@ def test_clients_are_asked_for_and_granted(page: Page, served: Served) -> None:
     page.goto("/home")
     page.get_by_role("link", name="Access", exact=True).click()
     page.get_by_label("Client ids").fill("C00002\nno_id, C00005")
-    page.get_by_label("Reason").fill(why)
+    page.get_by_label("Why").fill(why)
     page.get_by_role("button", name="Ask for them").click()
     expect(page.get_by_role("alert")).to_contain_text('no id of a client: "no_id"')
     page.get_by_label("Client ids").fill("C00002\nNOBODY, C00005")
