@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import create_engine, select, text
 
 from ebill.errors import ImportRefused, Refusal
 from ebill.rulebook import RuleBook
@@ -42,6 +42,7 @@ from tests.sample import (
     schedules,
     writing,
 )
+from tests.stores import empty
 from tests.strategies import PROFILE
 
 
@@ -376,6 +377,30 @@ def test_files_torn_at_random_are_refused_or_taken_but_never_trip(peopled: Store
 
 
 # All or nothing
+
+
+def test_postgresql_knows_at_once_how_many_rows_an_import_brought(
+    used_postgresql: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty(used_postgresql)
+    populate(used_postgresql)
+    right = imports._Import.take
+    beside = create_engine(used_postgresql.engine.url, isolation_level="AUTOCOMMIT")
+
+    def counted_meanwhile(of: Any, batch: Any) -> None:
+        right(of, batch)
+        with beside.connect() as connection:
+            connection.execute(text("ANALYZE client, bill_account"))
+
+    monkeypatch.setattr(imports._Import, "take", counted_meanwhile)
+    monkeypatch.setattr(imports, "MANY", 60)
+    ids = [f"C{number:02}" for number in range(30)]
+    take(used_postgresql, table(*(row for each in ids for row in (client_row(each), account_row("A1", each)))))
+    with used_postgresql.reading() as connection:
+        known = text("SELECT relname, reltuples FROM pg_class WHERE relname IN ('client', 'bill_account')")
+        counted = {name: count for name, count in connection.execute(known)}  # noqa: C416
+    beside.dispose()
+    assert counted == {"client": 30, "bill_account": 30}
 
 
 def test_one_bad_cell_at_the_end_keeps_all_the_rest_out(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,8 @@ from ebill.store.users import User
 AT_ONCE: Final = 500
 """Clients looked up and kept together."""
 MOST_FAULTS: Final = 1000
+MANY: Final = 1000
+"""Of so many new rows on the database counts anew what it has."""
 MOST_TRIED: Final = 4096
 """Scopes, and settings, remembered as good, beyond which they are let go."""
 
@@ -144,6 +146,8 @@ def import_clients(
         raise ImportRefused(list(dict.fromkeys(found.faults))[:MOST_FAULTS])
     if dry_run or not write.audited:
         write.unchanged()
+    elif sum(found.kept.values()) >= MANY:
+        kept.count_anew(write.connection)
     return {
         "dry_run": dry_run,
         "kept": found.kept,

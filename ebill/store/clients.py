@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from ebill.store.tables import account_versions, accounts, client_versions, clients, exceptions, rules, teams
 
@@ -217,6 +219,20 @@ def put_many(
     for table, rows in many:
         if rows:
             connection.execute(insert(table), rows)
+
+
+def count_anew(connection: Connection) -> None:
+    """Have PostgreSQL count what is kept of clients, after many rows were added.
+
+    It plans its queries by counts that it takes now and then, and counts nothing of a change that is not committed:
+    until its next round, a minute later, a list that takes milliseconds could take seconds. A table that it is at work
+    on, or that takes longer than a statement may, is left to that round. SQLite plans by no counts.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    for table in (clients, client_versions, accounts, account_versions, rules, exceptions):
+        with suppress(OperationalError), connection.begin_nested():
+            connection.execute(text(f"ANALYZE (SKIP_LOCKED) {table.name}"))
 
 
 def add_entries(connection: Connection, entries: Iterable[Entry], by: str, at: datetime) -> list[Entry]:
