@@ -182,7 +182,9 @@ def test_what_is_wrong_is_said_at_its_field_and_what_was_typed_stays(
 
 @pytest.mark.parametrize("more", ["payment_id", "recorded_by", "withdrawn", "client_id"])
 def test_a_form_says_nothing_else(opened: Visits, more: str) -> None:
-    assert _send(opened, coverage_month=MONTH, paid_on=YESTERDAY, **{more: "x"}).status_code == 422
+    answer = _send(opened, coverage_month=MONTH, paid_on=YESTERDAY, **{more: "x"})
+    assert answer.status_code == 422
+    assert "unknown form field" in text_of(answer)
     assert _notices(opened) == []
 
 

@@ -159,7 +159,14 @@ def query(environ: Environ) -> dict[str, str]:
 
 def refuse_unknown(query: Collection[str], known: Collection[str]) -> None:
     """Raise InvalidInput for query parameters that are not known, with the nearest known ones."""
-    if unknown := [name for name in query if name not in known]:
-        raise InvalidInput(
-            [Fault(pointer(name), f"unknown query parameter{did_you_mean(name, known)}") for name in unknown]
-        )
+    _refuse_unknown("query parameter", query, known)
+
+
+def refuse_unknown_fields(form: Collection[str], known: Collection[str]) -> None:
+    """Raise InvalidInput for fields of a form that are not known, with the nearest known ones."""
+    _refuse_unknown("form field", form, known)
+
+
+def _refuse_unknown(what: str, given: Collection[str], known: Collection[str]) -> None:
+    if unknown := [name for name in given if name not in known]:
+        raise InvalidInput([Fault(pointer(name), f"unknown {what}{did_you_mean(name, known)}") for name in unknown])

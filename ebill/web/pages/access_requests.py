@@ -12,7 +12,7 @@ from ebill.grammar import Choice, Strict
 from ebill.service import forms, grants, waiting
 from ebill.web.pages.fields import parted, shown_at
 from ebill.web.pages.page import Look, Moved, Page, Send, Shown
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 AT: Final = "/access-requests"
 MOST: Final = 200
@@ -36,7 +36,7 @@ def access_requests_page(look: Look) -> Shown:
 
 def ask_access(sent: Send) -> Moved:
     """Ask for clients."""
-    refuse_unknown(sent.form, ("client_ids", "reason"))
+    refuse_unknown_fields(sent.form, ("client_ids", "reason"))
     body: dict[str, Any] = {"client_ids": parted(sent.form.get("client_ids", ""))}
     body |= {"reason": sent.form["reason"]} if "reason" in sent.form else {}
     grants.request_access(sent.write, sent.user, body)
@@ -46,7 +46,7 @@ def ask_access(sent: Send) -> Moved:
 def decide_requests(sent: Send) -> Moved:
     """Grant or decline the clients that are ticked."""
     picked = _picked(sent.form)
-    refuse_unknown([name for name in sent.form if not _PICK.fullmatch(name)], ("decision", "reason"))
+    refuse_unknown_fields([name for name in sent.form if not _PICK.fullmatch(name)], ("decision", "reason"))
     waiting.decide(sent.write, sent.user, picked, sent.form.get("decision"), sent.form.get("reason"))
     return Moved(f"{AT}#decided")
 

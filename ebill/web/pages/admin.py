@@ -20,7 +20,7 @@ from ebill.web.pages.fields import parted, shown_at, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
 from ebill.web.pages.paging import following
 from ebill.web.queries import Cursor
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 USERS: Final = "/admin/users"
 TEAMS: Final = "/admin/teams"
@@ -112,7 +112,7 @@ def change_user(sent: Send) -> Moved:
 
 def hash_first_password(ready: Ready) -> tuple[str, str]:
     """Make up a first password, and hash it. Raises InvalidInput for one's own: that one is asked for the old one."""
-    refuse_unknown(ready.form, ())
+    refuse_unknown_fields(ready.form, ())
     if ready.path["user_id"] == ready.user.user_id:
         raise InvalidInput([Fault("", "your own password is changed on your own page")])
     password = passwords.first()
@@ -130,21 +130,21 @@ def give_first_password(sent: Send) -> Shown:
 
 def end_user_sessions(sent: Send) -> Moved:
     """End every session of a user."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown_fields(sent.form, ())
     sessions.end_all_of(sent.write, sent.path["user_id"])
     return _ended(sent, "sessions")
 
 
 def revoke_user_token(sent: Send) -> Moved:
     """Revoke a token of a user."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown_fields(sent.form, ())
     tokens.revoke_token(sent.write, sent.user, sent.path["token_id"], of=sent.path["user_id"])
     return _ended(sent, "tokens")
 
 
 def grant_clients(sent: Send) -> Moved:
     """Let a producer see several clients."""
-    refuse_unknown(sent.form, ("client_ids",))
+    refuse_unknown_fields(sent.form, ("client_ids",))
     asked = parted(sent.form.get("client_ids", ""))
     grants.grant_all(sent.write, sent.user, sent.path["user_id"], list(dict.fromkeys(asked)))
     return Moved(f"{USERS}/{sent.path['user_id']}?done=granted#grants")
@@ -152,7 +152,7 @@ def grant_clients(sent: Send) -> Moved:
 
 def withdraw_grant(sent: Send) -> Moved:
     """Take a producer's sight of a client away."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown_fields(sent.form, ())
     grants.withdraw(sent.write, sent.user, sent.path["user_id"], sent.path["client_id"])
     return _ended(sent, "grants")
 
@@ -164,7 +164,7 @@ def teams_page(look: Look) -> Shown:
 
 def make_team(sent: Send) -> Moved:
     """Make a team."""
-    refuse_unknown(sent.form, ("team_id", "name"))
+    refuse_unknown_fields(sent.form, ("team_id", "name"))
     users.put_team(sent.write, sent.form.get("team_id", ""), {name: sent.form[name] for name in sent.form if
                                                                name == "name"})  # fmt: skip
     return Moved(f"{TEAMS}?done=made")
@@ -172,7 +172,7 @@ def make_team(sent: Send) -> Moved:
 
 def rename_team(sent: Send) -> Moved:
     """Give a team another name."""
-    refuse_unknown(sent.form, ("name", "was"))
+    refuse_unknown_fields(sent.form, ("name", "was"))
     users.rename_team(sent.write, sent.path["team_id"], dict(sent.form))
     return Moved(f"{TEAMS}?done=renamed")
 
@@ -186,7 +186,7 @@ def _body(form: Mapping[str, str], more: tuple[str, ...], role: str) -> dict[str
     entitled = [name for name in ENTITLEMENTS if f"entitlement_{name}" in form]
     teams = [name.removeprefix("team_") for name in form if name.startswith("team_")]
     known = [*_PLAIN, "disabled", *more, *(f"entitlement_{name}" for name in ENTITLEMENTS)]
-    refuse_unknown([name for name in form if not name.startswith("team_")], known)
+    refuse_unknown_fields([name for name in form if not name.startswith("team_")], known)
     body: dict[str, Any] = {name: form[name] for name in _PLAIN if name in form}
     return {
         **body,

@@ -30,7 +30,7 @@ from ebill.web.fence import REQUEST_ID
 from ebill.web.pages.fields import shown_at
 from ebill.web.pages.page import Again, Look, Moved, Page, Send, Shown
 from ebill.web.problems import status_of
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 SAVING: Final = ("state_seen", "acknowledged", "retroactive", "why")
 """What is sent to save a change besides the change itself."""
@@ -86,7 +86,7 @@ def pages(paths: Sequence[str], make: Make, names: Collection[str], called: str)
         return _shown(look, make(look, look.query))
 
     def save(sent: Send) -> Moved:
-        refuse_unknown(sent.form, (*names, *SAVING))
+        refuse_unknown_fields(sent.form, (*names, *SAVING))
         draft = make(sent, _without(sent.form, SAVING))
         if draft.change is None:
             raise PreviewOutdated

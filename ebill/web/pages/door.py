@@ -321,7 +321,7 @@ def sent_with_file(field: str, opened: ExitStack) -> tuple[dict[str, str], Uploa
     if any(REPLACED in text for field_ in fields.items(multi=True) for text in field_):
         raise BadRequest("The form must be UTF-8.")
     form, brought = _once(fields), _once(files)
-    reading.refuse_unknown(brought, (field,))
+    reading.refuse_unknown_fields(brought, (field,))
     if field not in brought:
         return form, None
     upload = brought[field]

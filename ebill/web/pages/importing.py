@@ -25,7 +25,7 @@ from ebill.service.trial import Trial, import_as_tried, try_import
 from ebill.web.pages.fields import shown_at
 from ebill.web.pages.page import File, Look, Page, Send, Shown, Upload
 from ebill.web.problems import status_of
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 AT: Final = "/import"
 FILE: Final = "file"
@@ -61,7 +61,7 @@ def import_example(look: Look) -> File:
 
 def try_file(sent: Send) -> Shown:
     """Show what importing a file would do, or what is wrong with it."""
-    refuse_unknown(sent.form, ("text",))
+    refuse_unknown_fields(sent.form, ("text",))
     if sent.file and "text" in sent.form:
         raise InvalidInput([Fault(f"/{FILE}", "choose a file or paste its text, not both")])
     source = _uploaded(sent.file) if sent.file else _given(sent.form.get("text", "").encode(), PASTED)
@@ -70,7 +70,7 @@ def try_file(sent: Send) -> Shown:
 
 def import_file(sent: Send) -> Shown:
     """Import a file if it still does what was shown; else show what it would do now."""
-    refuse_unknown(sent.form, ("held", "name", "digest", "state_seen", "acknowledged"))
+    refuse_unknown_fields(sent.form, ("held", "name", "digest", "state_seen", "acknowledged"))
     form = sent.form
     source = _uploaded(sent.file) if sent.file else _given(_bytes(form.get("held", "")), form.get("name", PASTED))
     seen, acknowledged = form.get("state_seen", ""), form.get("acknowledged") == "yes"

@@ -14,7 +14,7 @@ from ebill.service import calculator, feeds, sessions, tokens, users
 from ebill.web.feeds import addresses
 from ebill.web.pages.fields import parted, whole
 from ebill.web.pages.page import Again, Look, Moved, Page, Ready, Send, Shown
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 AT: Final = "/me"
 PASSWORD: Final = "password"  # noqa: S105  # the name of a field
@@ -37,7 +37,7 @@ def me(look: Look) -> Shown:
 
 def payment_terms(sent: Send) -> Moved:
     """Accept the electronic payment terms, or decline them."""
-    refuse_unknown(sent.form, ("accepted",))
+    refuse_unknown_fields(sent.form, ("accepted",))
     accepted = {"yes": True, "no": False}.get(sent.form.get("accepted", ""))
     users.accept_terms(sent.write, sent.user, accepted=users.terms({"accepted": accepted}))
     return Moved(f"{AT}#terms")
@@ -51,7 +51,7 @@ def make_own_token(sent: Send) -> Shown:
 
 def revoke_own_token(sent: Send) -> Moved:
     """Revoke a token, from this instant on."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown_fields(sent.form, ())
     tokens.revoke_token(sent.write, sent.user, sent.path["token_id"])
     return Moved(f"{AT}#tokens")
 
@@ -59,7 +59,7 @@ def revoke_own_token(sent: Send) -> Moved:
 def make_own_feed(sent: Send) -> Shown:
     """Make a calendar feed, and show its address this once."""
     chosen = [kind for kind in KINDS if f"kind_{kind}" in sent.form]
-    refuse_unknown(sent.form, ("name", "state", "names", PASSWORD, *(f"kind_{kind}" for kind in KINDS)))
+    refuse_unknown_fields(sent.form, ("name", "state", "names", PASSWORD, *(f"kind_{kind}" for kind in KINDS)))
     body = {name: value for name, value in _proved(sent).items() if not name.startswith("kind_")}
     body |= {"names": sent.form["names"] == "yes"} if "names" in sent.form else {}
     body |= {"kinds": chosen} if chosen else {}
@@ -71,14 +71,14 @@ def make_own_feed(sent: Send) -> Shown:
 
 def revoke_own_feed(sent: Send) -> Moved:
     """Revoke a calendar feed, from this instant on."""
-    refuse_unknown(sent.form, ())
+    refuse_unknown_fields(sent.form, ())
     feeds.revoke_feed(sent.write, sent.user, sent.path["feed_id"])
     return Moved(f"{AT}#feeds")
 
 
 def end_session(sent: Send) -> Moved:
     """End a session of one's own."""
-    refuse_unknown(sent.form, (PASSWORD,))
+    refuse_unknown_fields(sent.form, (PASSWORD,))
     _proved(sent)
     sessions.end_one(sent.write, sent.user, sent.path["session_id"])
     return Moved(f"{AT}#sessions")
@@ -122,7 +122,7 @@ def hash_own_password(ready: Ready) -> tuple[str, str]:
 
     Raises TooManyTries, as at sign-in and counted with it, WrongPassword, InvalidInput and TooBusy.
     """
-    refuse_unknown(ready.form, ("old_password", "new_password"))
+    refuse_unknown_fields(ready.form, ("old_password", "new_password"))
     user, new = ready.user, ready.form.get("new_password", "")
     passwords.refuse_weak(new, (user.user_id, user.name), "/new_password")
     kept = _own_password(ready, ready.form.get("old_password", ""))

@@ -24,7 +24,7 @@ from ebill.service.forms import Id
 from ebill.web.pages.fields import shown_at
 from ebill.web.pages.page import Look, Moved, Page, Send, Shown
 from ebill.web.pages.words import FILTERS, STANDINGS, plain_day, plain_month
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown_fields
 
 AT: Final = "/clients/{client_id}/bill-accounts/{account_id}/payments"
 BACK: Final = 18
@@ -57,7 +57,7 @@ def payments_page(look: Look) -> Shown:
 
 def record_payment(sent: Send) -> Moved:
     """Record a payment, correct the one in force, or withdraw it."""
-    refuse_unknown(sent.form, FIELDS)
+    refuse_unknown_fields(sent.form, FIELDS)
     client_id, account_id = sent.path["client_id"], sent.path["account_id"]
     made = payments.record(sent.write, sent.book, sent.user, client_id, account_id, body(sent.form))
     at = AT.format(client_id=client_id, account_id=account_id)

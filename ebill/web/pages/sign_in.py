@@ -24,7 +24,7 @@ from ebill.web.fence import CODE, REQUEST_ID
 from ebill.web.pages import cookies, door
 from ebill.web.pages.page import Moved, Page, Send, Shown
 from ebill.web.problems import status_of
-from ebill.web.reading import refuse_unknown
+from ebill.web.reading import refuse_unknown, refuse_unknown_fields
 
 if TYPE_CHECKING:
     from ebill.web.pages.door import Door
@@ -44,7 +44,7 @@ def sign_in(at: Door) -> Response:
     """Sign somebody in: a new session, whatever cookie came along."""
     cookies.refuse_forged()
     form = door.sent()
-    refuse_unknown(form, _FIELDS)
+    refuse_unknown_fields(form, _FIELDS)
     to, user_id = door.next_of(form.get("next", "")), form.get("user_id", "")
     address = request.remote_addr or ""
     try:
@@ -60,7 +60,7 @@ def change_first_password(at: Door) -> Response:
     """Change a first password for one of the user's own, and sign them in."""
     cookies.refuse_forged()
     form = door.sent()
-    refuse_unknown(form, (*_FIELDS, "new_password"))
+    refuse_unknown_fields(form, (*_FIELDS, "new_password"))
     to, user_id = door.next_of(form.get("next", "")), form.get("user_id", "")
     address = request.remote_addr or ""
     try:
