@@ -423,11 +423,12 @@ class PaidBeforeInvoice(Refusal):
 
 
 class NotPaidYet(Refusal):
-    """A notice is of a payment that was made; one to come is previewed."""
+    """A notice is of a payment that was made; one to come, if only later today (`is_today`), is previewed."""
 
     code = "not_paid_yet"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_today: bool = False) -> None:
+        self.is_today = is_today
         super().__init__(
             "This payment is yet to be made, where the account is. Record it once it is made; "
             "until then ask for a preview of it."

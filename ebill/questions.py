@@ -35,6 +35,8 @@ from ebill.schedule import FIXED_NAMES, FixedDates
 
 MOST_MONTHS: Final = 120
 """How many coverage months one call may ask for."""
+OR_ELSE: Final = "is required, or else coverage_month"
+"""Of the span of a question that names no month."""
 NOTHING_TO_PAY: Final = "there is no invoice in the months asked for that it could pay"
 
 
@@ -115,7 +117,7 @@ class CalculationSchema(Strict):
             raise ValidationError({key: ["cannot be given together with coverage_month"] for key in span})
         if not one and len(span) < 2:
             missing = [key for key in ("from", "months") if key not in span]
-            detail = "is required with the other of from and months" if span else "is required, or else coverage_month"
+            detail = "is required with the other of from and months" if span else OR_ELSE
             raise ValidationError({key: [detail] for key in missing})
         if "from" in data and "months" in data and data["from"] + (data["months"] - 1) > LAST_MONTH:
             raise ValidationError({"months": [f"must end by {LAST_MONTH}, the last supported coverage month"]})

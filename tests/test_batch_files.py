@@ -177,6 +177,32 @@ def test_a_name_that_says_that_its_file_is_packed_is_refused(tmp_path: Path, mor
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_answers_and_rejects_are_never_one_file(tmp_path: Path) -> None:
+    source = write(table(rows(5, seed=22, kinds=2)), tmp_path / "in.csv")
+    ran = ebill(source, "-o", tmp_path / "out.csv", "--rejects", tmp_path / "." / "out.csv")
+    assert (ran.returncode, b"OUT and --rejects are one file" in ran.stderr) == (2, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_row_without_a_month_is_told_that_it_needs_one(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"state,coverage_month\nPA,\npa,\n")
+    first, second = told(answered(source, tmp_path / "out.csv"))
+    assert first["detail"] == "/coverage_month: is required"
+    assert second["detail"].startswith("/coverage_month: is required; /state: ")
+
+
+def test_a_column_is_named_as_the_file_has_it(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"State,Coverage Month\nPA,2026-08\n")
+    ran = ebill(source, "-o", tmp_path / "out.csv")
+    said = ran.stderr.decode().splitlines()
+    assert (ran.returncode, said[1:3]) == (2, [
+        '  State: unknown column (did you mean "state"?)',
+        '  Coverage Month: unknown column (did you mean "coverage_month"?)',
+    ])  # fmt: skip
+
+
 def test_blocks_of_any_size_give_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(table(rows(600, seed=23, kinds=20)), tmp_path / "in.csv")
     whole = answered(source, tmp_path / "whole.csv").read_bytes()
@@ -372,8 +398,12 @@ def test_a_day_that_no_calendar_has_is_a_bad_row(name: str, out: str, tmp_path: 
         (b"", "its first line must name the columns"),
         (b"state,state,coverage_month\n", "The columns have 1 fault"),
         (b"stat,coverage_month\n", "The columns have 2 faults"),
-        (b"\xff,coverage_month\n", "its header cannot be read as CSV in UTF-8"),
-        (b'"state,coverage_month\n', "its header cannot be read as CSV in UTF-8"),
+        (b"\xff,coverage_month\n", "line 1: it is not in UTF-8: save it as CSV in UTF-8"),
+        ("state,coverage_month\n".encode("utf-16"), "line 1: it is in UTF-16, as it seems"),
+        ("state,coverage_month\n".encode("utf-16-le"), "it is in UTF-16, as it seems"),
+        (b"state;coverage_month\n", "parted by semicolons: save it with commas"),
+        (b"state\tcoverage_month\n", "parted by tabs: save it with commas"),
+        (b'"state,coverage_month\n', "its header cannot be read as CSV"),
         (b"x" * 100_000, "its first line must name the columns"),
     ],
 )

@@ -242,11 +242,15 @@ def test_every_fault_is_listed_however_many(opened: Visits) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (b"record,client_id\r\n\xff\xfe", "cannot be read as CSV in UTF-8"),
+        (b"record,client_id\r\nclient,A\r\nclient,M\xfc\r\n", "it is not in UTF-8: save it as CSV in UTF-8"),
+        ("record,client_id\r\nclient,A\r\n".encode("utf-16"), "it is in UTF-16, as it seems"),
+        ("record,client_id\r\nclient,A\r\n".encode("utf-16-le"), "it is in UTF-16, as it seems"),
+        (b"\xef\xbb\xbfrecord;client_id\r\nclient;A\r\n", "its columns are parted by semicolons: save it with commas"),
+        (b"record\tclient_id\r\nclient\tA\r\n", "its columns are parted by tabs"),
         (b'record,client_id\r\nclient,"A\r\n', "cannot be read as CSV"),
         (b"recrod,client_id\r\nclient,A\r\n", 'did you mean "record"?'),
         (b"client_id\r\nA\r\n", "is required as a column"),
-        (b"\x00", "is required as a column"),
+        (b"\x00", "it is in UTF-16, as it seems"),
         (b"record,client_id,,\r\nclient,A,,\r\n", "names a column twice"),
         (b"record,client_id,<b>x</b>\r\nclient,A,\r\n", "is no known column"),
     ],

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from werkzeug.test import TestResponse
 
+from ebill.errors import NotPaidYet
 from ebill.store.engine import Store
+from ebill.web.pages import payments as page
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME
 
@@ -178,6 +180,13 @@ def test_what_is_wrong_is_said_at_its_field_and_what_was_typed_stays(
     for name in ("paid_on", "reason"):
         assert not given[name] or f'value="{given[name]}"' in text_of(answer)
     assert _notices(opened) == []
+
+
+@pytest.mark.parametrize(("is_today", "field"), [(True, "pay_at"), (False, "paid_on")])
+def test_of_a_payment_to_come_the_time_is_wrong_where_the_day_is_not(*, is_today: bool, field: str) -> None:
+    typed = {"paid_on": YESTERDAY, "pay_at": "23:00"}
+    (wrong,), others = page._wrong(typed, NotPaidYet(is_today=is_today))
+    assert (wrong, others) == (field, [])
 
 
 @pytest.mark.parametrize("more", ["payment_id", "recorded_by", "withdrawn", "client_id"])

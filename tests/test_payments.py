@@ -222,6 +222,20 @@ def test_what_cannot_have_been_paid_then_is_refused(filled: Store, body: Data, k
 
 
 @pytest.mark.parametrize(
+    ("paid_at", "is_today"),
+    [
+        ("2026-08-03T12:00:00.000001", True),
+        ("2026-08-03T23:00", True),
+        ("2026-08-04T00:00", False),
+        ("2026-08-04", False),
+    ],
+)
+def test_a_payment_to_come_says_whether_it_is_today(filled: Store, paid_at: str, *, is_today: bool) -> None:
+    refusal = refused(NotPaidYet, lambda: record(filled, {**AUGUST, "paid_at": paid_at}))
+    assert refusal.is_today == is_today
+
+
+@pytest.mark.parametrize(
     ("paid_at", "day"),
     [
         ("2026-07-12", date(2026, 7, 12)),

@@ -337,7 +337,7 @@ class Batches:
         try:
             return self._judged(row)
         except InvalidInput as refusal:
-            return Reason(refusal.code, said(refusal.faults))
+            return Reason(refusal.code, said(_of_a_row(refusal.faults)))
         except Refusal as refusal:
             return Reason(refusal.code, str(refusal))
 
@@ -399,6 +399,12 @@ def answered(
             pays = {"paid_on": np.where(none, _NEVER, paid.paid_on), "posts_by": paid.posts_by}
     stands = np.where(wrong | (by == NONE), _NO_WORD, standing(generation, due, grace_end, by, **pays)).astype(np.int8)
     return Answered(asked, entries, numbers, as_of, stands, paid, timely, shown, recorded, reason, reasons)
+
+
+def _of_a_row(faults: Sequence[Fault]) -> list[Fault]:
+    """Say of a row without a month that it needs one: the span that a question may have instead is no column."""
+    rest = [fault for fault in faults if fault.detail != questions.OR_ELSE]
+    return [*([Fault("/coverage_month", "is required")] if len(rest) < len(faults) else []), *rest]
 
 
 def _json(text: str) -> Any:

@@ -87,7 +87,7 @@ class Commands(click.Group):
         """Say where a fault is: by an option, where the command has it, or as a file or the API names it."""
         place = option(fault.pointer)
         command = self.get_command(ctx, ctx.invoked_subcommand or "")
-        named = re.match(r"--[a-z-]+", place)
+        named = re.match(r"--[^\s:/.,]+", place)
         if not named or not command or named[0] in _options(command):
             return place
         if "." in place:

@@ -133,6 +133,8 @@ def _of_store(
 def _to(output: Path, given: Form | None, rejects: Path | None, form: Form) -> Form:
     """Tell what the output is to be."""
     _refuse_packed(output, "OUT")
+    if rejects is not None and output.resolve() == rejects.resolve():
+        raise click.UsageError("OUT and --rejects are one file: each needs its own.")
     to = given or (form if output == PIPE else taking.form_of(output))
     if to is None:
         raise click.UsageError("Say what OUT is to be: --format csv, ndjson, parquet or arrow.")
@@ -239,7 +241,8 @@ def _shown(name: str, source: Source, done: Done | None = None) -> Iterator[Call
 
 def _say(output: Path, done: Done, rejects: Path | None) -> None:
     name = "standard output" if output == PIPE else output
-    click.echo(f"{name} has {done.rows - (done.refused if rejects else 0):,} rows", err=True)
+    count = done.rows - (done.refused if rejects else 0)
+    click.echo(f"{name} has {count:,} {'row' if count == 1 else 'rows'}", err=True)
     if done.refused:
         where = f"they are in {rejects}" if rejects else "the columns reason and detail say why"
         click.echo(f"! {done.refused:,} of {done.rows:,} rows have no dates: {where}", err=True)

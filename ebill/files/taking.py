@@ -214,14 +214,19 @@ class Csv(Lined):
     def _head(self) -> list[str]:
         """Read the header. Raises FileRefused."""
         with self._open(0) if isinstance(self._file, Path) else nullcontext(self._file) as file:
+            line = b""
             try:
                 line = file.readline(HEAD_MOST)
                 text = line.decode("utf-8-sig")
                 names = next(strictcsv.Rows([text]), [])
-            except (UnicodeDecodeError, strictcsv.Error, EOFError, OSError) as error:
-                raise FileRefused(self.name, f"its header cannot be read as CSV in UTF-8: {error}") from error
+            except UnicodeDecodeError as error:
+                raise FileRefused(self.name, f"line 1: {strictcsv.unread_line([line])[1]}") from error
+            except (strictcsv.Error, EOFError, OSError) as error:
+                raise FileRefused(self.name, f"its header cannot be read as CSV: {error}") from error
         if len(line) >= HEAD_MOST or not names:
             raise FileRefused(self.name, "its first line must name the columns")
+        if other := strictcsv.other_than_ours(names):
+            raise FileRefused(self.name, other)
         self._begins = len(line)
         return names
 

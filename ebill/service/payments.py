@@ -124,7 +124,8 @@ def record(write: Writing, book: RuleBook, user: User, client_id: str, account_i
     if not data["withdrawn"]:
         paid = _paid(life, client, account, data["coverage_month"], paid_at)
         if not _is_past(life, paid_at, write.at):
-            raise _at("/paid_at", NotPaidYet())
+            day = paid_at.date() if isinstance(paid_at, datetime) else paid_at
+            raise _at("/paid_at", NotPaidYet(is_today=_is_past(life, day, write.at)))
     new = Payment(
         payment_id=secrets.token_hex(8),
         client_id=client_id,

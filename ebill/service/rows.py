@@ -83,6 +83,9 @@ def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
     reader = strictcsv.Rows(file, CELL_MOST)
     try:
         header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+        if other := strictcsv.other_than_ours(header):
+            faults.append(CellFault(1, "", other))
+            return
         faults += (CellFault(1, shown(name), _unknown(name)) for name in header if name not in COLUMNS)
         missing = [name for name in ("record", "client_id") if name not in header]
         faults += (CellFault(1, name, "is required as a column") for name in missing)
@@ -97,8 +100,12 @@ def lines(file: TextIO, faults: list[CellFault]) -> Iterator[Line]:
             elif any(cells):
                 yield Line(begins, {name: cell for name, cell in zip(header, cells, strict=True) if cell})
             begins = reader.lines_read + 1
-    except (strictcsv.Error, UnicodeDecodeError) as error:
-        faults.append(CellFault(reader.lines_read, "", f"cannot be read as CSV in UTF-8: {shown(error)}"))
+    except strictcsv.Error as error:
+        faults.append(CellFault(reader.lines_read, "", f"cannot be read as CSV: {shown(error)}"))
+    except UnicodeDecodeError:  # where it was raised, lines are read ahead of what is read
+        file.buffer.seek(0)
+        number, wrong = strictcsv.unread_line(file.buffer)
+        faults.append(CellFault(number, "", wrong))
 
 
 def _unknown(column: str) -> str:

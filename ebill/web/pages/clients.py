@@ -8,12 +8,13 @@ from typing import Any, Final
 from marshmallow import ValidationError, fields
 
 from ebill import access
-from ebill.errors import ClientNotFound, Refusal
-from ebill.grammar import Day, Month, Strict
+from ebill.errors import ClientNotFound, InvalidInput, Refusal
+from ebill.grammar import Month, Strict
 from ebill.service import clients, history, payments
 from ebill.service.clients import Window
 from ebill.service.forms import Id
 from ebill.web.pages.page import Look, Page, Shown
+from ebill.web.pages.payments import no_moment
 from ebill.web.pages.timeline import timeline
 
 MONTHS: Final = 12
@@ -21,6 +22,7 @@ BACK: Final = 2
 """Months before the current one that a year begins with: what they billed may be open still."""
 CHANGES: Final = 20
 _LONGEST: Final = 16
+_CALLED: Final = {"paid_on": "Date", "pay_at": "Time"}
 
 
 class Short(fields.Field[str]):
@@ -38,7 +40,7 @@ class ClientPageSchema(Strict):
     from_ = Month(data_key="from")
     account = Id()
     month = Month()
-    pay_on = Day()
+    pay_on = Short()
     pay_at = Short()
 
 
@@ -69,7 +71,7 @@ def client_page(look: Look) -> Shown:
         "from_month": str(query["from_"]) if "from_" in query else None,
         **_paid(look, asked),
     }
-    return Shown("client.html", values, 422 if values["pay_refusal"] else 200)
+    return Shown("client.html", values, 422 if values["pay_faults"] else 200)
 
 
 def _asked(look: Look, accounts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _asked(look: Look, accounts: list[dict[str, Any]]) -> dict[str, Any]:
 def _paid(look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a payment would mean, or why it cannot be said."""
     if not asked["is_sent"]:
-        return {"paid": None, "pay_refusal": None}
+        return {"paid": None, "pay_faults": []}
     at = f"{asked['pay_on']}T{asked['pay_at']}" if asked["pay_at"] else str(asked["pay_on"])
     body = {"coverage_month": asked["month"], "paid_at": at}
     of = look.path["client_id"], asked["account"]
@@ -105,8 +107,11 @@ def _paid(look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
     except ClientNotFound:
         raise
     except Refusal as refusal:
-        return {"paid": None, "pay_refusal": refusal}
-    return {"paid": paid, "pay_refusal": None}
+        typed = {"paid_on": asked["pay_on"], **({"pay_at": asked["pay_at"]} if asked["pay_at"] else {})}
+        wrong = no_moment(typed) if isinstance(refusal, InvalidInput) else {}
+        told = [f"{_CALLED[name]}: {detail}" for name, detail in wrong.items()]
+        return {"paid": None, "pay_faults": told or [fault.detail for fault in refusal.faults] or [str(refusal)]}
+    return {"paid": paid, "pay_faults": []}
 
 
 PAGES: Final = (

@@ -211,19 +211,20 @@ def _wrong(typed: Mapping[str, str], refusal: Refusal) -> tuple[dict[str, str], 
     if isinstance(refusal, PaymentRecorded):
         return {"coverage_month": "is paid already, as recorded below; correct that payment, or withdraw it"}, []
     if isinstance(refusal, NotPaidYet):
-        return {"paid_on": "is yet to come, where the account is; record the payment once it is made"}, []
+        name = "pay_at" if refusal.is_today else "paid_on"
+        return {name: "is yet to come, where the account is; record the payment once it is made"}, []
     if isinstance(refusal, PaidBeforeInvoice):
         return {"paid_on": f"is before its invoice was generated, {plain_day(refusal.generated)}"}, []
     faulty, others = shown_at(refusal, lambda pointer: _FIELD_OF.get(pointer.removeprefix("/")))
     if "paid_on" in faulty and isinstance(refusal, InvalidInput):
         del faulty["paid_on"]
-        faulty |= _no_moment(typed)
+        faulty |= no_moment(typed)
     if "reason" in faulty and "reason" not in typed:
         faulty["reason"] = "say why"
     return faulty, others
 
 
-def _no_moment(typed: Mapping[str, str]) -> dict[str, str]:
+def no_moment(typed: Mapping[str, str]) -> dict[str, str]:
     """Say of a day and a time, which together are no moment, which of them is none."""
     found: dict[str, str] = {}
     if "paid_on" not in typed:
