@@ -164,13 +164,7 @@ _RULES: Final = RulesSchema()
 
 def calculation(body: Any, book: RuleBook | None = None) -> Calculation:
     """Read a calculation from plain data. Raises InvalidInput with every fault; with a book, unknown names too."""
-    try:
-        return cast(Calculation, _read(_CALCULATION, body))
-    except InvalidInput as refusal:
-        given = body if isinstance(body, dict) and book else {}
-        named = {fault.pointer for fault in refusal.faults}
-        unknown = (fault for fault in _unknown_names(cast(RuleBook, book), given) if fault.pointer not in named)
-        raise InvalidInput([*refusal.faults, *unknown]) from None
+    return cast(Calculation, _read_by(book, _CALCULATION, body))
 
 
 def life(book: RuleBook, question: Calculation) -> Life:
@@ -210,9 +204,19 @@ def _entered(rules: Mapping[Kind, Rule]) -> tuple[Row, ...]:
     return entered(rules.values(), "client", "given with the question")
 
 
-def posting_question(query: Any) -> PostingQuestion:
-    """Read a posting question from plain data. Raises InvalidInput with every fault."""
-    return cast(PostingQuestion, _read(_POSTING, query))
+def posting_question(query: Any, book: RuleBook | None = None) -> PostingQuestion:
+    """Read a posting question from plain data. Raises as `calculation`."""
+    return cast(PostingQuestion, _read_by(book, _POSTING, query))
+
+
+def _read_by(book: RuleBook | None, schema: Strict, given: Any) -> Any:
+    try:
+        return _read(schema, given)
+    except InvalidInput as refusal:
+        names = given if isinstance(given, dict) and book else {}
+        named = {fault.pointer for fault in refusal.faults}
+        unknown = (fault for fault in _unknown_names(cast(RuleBook, book), names) if fault.pointer not in named)
+        raise InvalidInput([*refusal.faults, *unknown]) from None
 
 
 def _read(schema: Strict, given: Any) -> Any:

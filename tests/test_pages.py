@@ -987,6 +987,12 @@ def test_what_if_i_pay_is_answered_as_the_api_answers(shared: Visits) -> None:
     assert "America/New_York" in page
 
 
+def test_the_calculator_takes_months_with_commas_between(shared: Visits) -> None:
+    asked = [urlencode({"state": "PA", "from": "2026-06", "skip": months}) for months in ("7 8", "7, 8", "7,8", "")]
+    *alike, none = [shown_dates(text_of(shared.look("anyone", f"/calculator?{each}"))) for each in asked]
+    assert alike[0] == alike[1] == alike[2] != none
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [

@@ -1,6 +1,7 @@
 """A question is read strictly: every fault of it at once, each with its JSON pointer, and nothing is guessed."""
 
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -421,4 +422,6 @@ def test_a_posting_question_has_a_state_and_a_moment() -> None:
         ("/paid_at", MOMENT),
         ("/paid", 'unknown key (did you mean "paid_at"?)'),
     ]
+    of_book = partial(posting_question, book=book(TEXT))
+    assert [pointer for pointer, _ in faults({"state": "pa", "paid_at": "now"}, of_book)] == ["/paid_at", "/state"]
     assert faults({"state": None, "paid_at": None}, posting_question) == [("/state", NULL), ("/paid_at", NULL)]

@@ -70,7 +70,8 @@ def schedule(
 @click.option("--format", "form", type=FORMATS, default="text", show_default=True)
 def posting(state: str, paid_at: str, form: str) -> None:
     """Tell when a payment is received and when it posts."""
-    answer = service.posting(_book(), questions.posting_question({"state": state, "paid_at": paid_at}))
+    book = _book()
+    answer = service.posting(book, questions.posting_question({"state": state, "paid_at": paid_at}, book))
     if form == "json":
         _print_json(answer)
     elif form == "csv":

@@ -27,7 +27,7 @@ def calculate(asked: Asked) -> service.Answer:
 
 def posting(asked: Asked) -> service.PostingAnswer:
     """Tell when a payment is received and when it posts, under the rules of a state."""
-    return service.posting(asked.book, questions.posting_question(dict(asked.query)))
+    return service.posting(asked.book, questions.posting_question(dict(asked.query), asked.book))
 
 
 def states(asked: Asked) -> service.States:

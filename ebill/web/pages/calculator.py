@@ -17,7 +17,7 @@ from flask import current_app, request
 from ebill.dates import ROLLS, WEEKDAYS
 from ebill.errors import Refusal, UnknownState
 from ebill.service import calculator
-from ebill.web.pages.fields import shown_at, whole
+from ebill.web.pages.fields import parted, shown_at, whole
 from ebill.web.pages.page import Open, Page, Shown
 from ebill.web.problems import status_of
 from ebill.web.reading import refuse_unknown
@@ -128,7 +128,7 @@ def question(query: Mapping[str, str]) -> dict[str, Any]:
         "posting": _table(said, min_business_days="posting_min", max_business_days="posting_max", cutoff="cutoff"),
         "calendar": said.get("calendar"),
         "timezone": said.get("timezone"),
-        "skip_coverage_months": [whole(each) for each in said["skip"].split()] if "skip" in said else None,
+        "skip_coverage_months": [whole(each) for each in parted(said["skip"])] if "skip" in said else None,
     }
     given = {kind: rule for kind, rule in rules.items() if rule is not None}
     return {**body, "rules": given} if given else body
