@@ -164,6 +164,8 @@ def test_what_is_in_force_says_where_it_comes_from(shared: Visits) -> None:
 
 def test_a_rule_to_come_is_told_before_it_governs(opened: Visits) -> None:
     save(opened, OF_CLIENT_AT + "/rule", GRACE)
+    (lead,) = re.findall('<p class="lead">(.*?)</p>', text_of(ask(opened, OF_CLIENT_AT + "/rule", {"kind": "grace"})))
+    assert re.search(r"Now: .*\. From Jan 2028: .*45 days.* \(its own\)\.$", lead)
     page = text_of(opened.look("manager", OF_CLIENT_AT))
     assert "45 days after the due date" in page
     assert "30 days after the due date" in page

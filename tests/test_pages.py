@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +19,7 @@ import pytest
 from markupsafe import escape
 from sqlalchemy import update
 
-from ebill import demo, passwords
+from ebill import demo, passwords, web
 from ebill.errors import StoreUnavailable, TooManyTries
 from ebill.service import clients as served
 from ebill.service import morning, sealing
@@ -33,7 +34,7 @@ from ebill.web import create_app, reading
 from ebill.web.pages import cookies, tries
 from ebill.web.pages.calculator import question
 from ebill.web.pages.timeline import timeline
-from ebill.web.pages.words import plain_day
+from ebill.web.pages.words import field, plain_day
 from tests.visits import HTML, Visits, text_of, visits
 from tests.world import ACME, UNKNOWN, ZENITH, book_file
 
@@ -951,6 +952,8 @@ def test_the_calculator_shows_the_answer_of_the_api_and_the_question_to_ask_it(
         ({"state": "PA", "from": "2026-08", "grace": "after_due"}, "grace_number"),
         ({"state": "PA", "from": "2026-08", "grace_number": "999"}, "grace_number"),
         ({"state": "PA", "from": "2026-08", "generation": "weekday"}, "generation_weekday"),
+        ({"state": "PA", "from": "2026-08", "generation": "weekday", "generation_number": "2"}, "generation_weekday"),
+        ({"state": "PA", "from": "2026-08", "generation": "weekday", "generation_number": "6"}, "generation_number"),
         ({"state": "PA", "from": "2026-08", "generation_roll": "following"}, "generation"),
         ({"state": "PA", "from": "2026-08", "generation": "fortnight"}, "generation"),
         ({"state": "PA", "from": "2026-08", "generation": "days_before_due"}, "generation_number"),
@@ -985,6 +988,19 @@ def test_what_if_i_pay_is_answered_as_the_api_answers(shared: Visits) -> None:
     for name in ("received_date", "posts_from_date", "posts_by_date"):
         assert plain_day(date.fromisoformat(meaning[name])) in page
     assert "America/New_York" in page
+
+
+LABEL = re.compile(r'(?:entry|choice|lines|number)\("([a-z_]+)", "([^"]+)"')
+
+
+def test_a_field_is_called_in_a_list_of_faults_as_it_is_called_where_it_stands() -> None:
+    labels: dict[str, set[str]] = {}
+    for file in (Path(web.__file__).parent / "templates").glob("*.html"):
+        for name, label in LABEL.findall(file.read_text("utf-8")):
+            labels.setdefault(name, set()).add(label)
+    one = {name: label for name, (label, *others) in labels.items() if not others}
+    assert len(one) > 40
+    assert {name: field(name) for name, label in one.items() if not field(name).lower().endswith(label.lower())} == {}
 
 
 def test_the_calculator_takes_months_with_commas_between(shared: Visits) -> None:

@@ -493,4 +493,4 @@ def _as_text(name: str, value: Any) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].removesuffix(".")

@@ -143,7 +143,7 @@ def _generation(said: Mapping[str, Any]) -> dict[str, Any] | None:
     kind = said.get("generation")
     more = _table(said, months_before_due="generation_months", roll="generation_roll") or {}
     if kind == "weekday":
-        return {**(_table(said, weekday="generation_weekday", nth="generation_number") or {"weekday": ""}), **more}
+        return {"weekday": "", **(_table(said, weekday="generation_weekday", nth="generation_number") or {}), **more}
     number = {} if "generation_number" not in said else {kind or "days_before_due": said["generation_number"]}
     if kind is None:
         return {**number, **more} or None

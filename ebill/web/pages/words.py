@@ -51,6 +51,53 @@ RULES: Final[Mapping[str, str]] = {
     "grace_floor": "Floor of the grace",
 }
 """The kinds of rule, in the order in which people look for them."""
+FIELDS: Final[Mapping[str, str]] = {
+    "bills_here_since": "Billed here since",
+    "business_day": "Which business day",
+    "calendar": "Calendar of business days",
+    "calendar_months": "How many calendar months",
+    "cite": "Who says so",
+    "counting": "Day 1 is",
+    "cutoff": "Cut-off, local time",
+    "day": "Which day",
+    "day_of_month": "Which day",
+    "days": "How many days",
+    "days_before_due": "How many days",
+    "days_before_next_invoice": "How many days",
+    "due_date": "Due",
+    "due_day": "Due: day of the month",
+    "due_offset": "Due: months from the coverage month",
+    "from": "First coverage month",
+    "generation": "Generated: counted in",
+    "generation_date": "Generated",
+    "generation_months": "Generated: months before the due date's",
+    "generation_number": "Generated: number",
+    "generation_weekday": "Generated: weekday, if counted so",
+    "grace": "Grace: counted in",
+    "grace_end_date": "Grace ends",
+    "grace_number": "Grace: how many",
+    "kind": "What it is for",
+    "max_business_days": "Most business days",
+    "min_business_days": "Fewest business days",
+    "month_offset": "Of which month",
+    "months": "How many months",
+    "months_before_due": "Months before the due date's",
+    "nth": "Which one",
+    "oidc_subject": "Subject at the identity provider",
+    "paid_at": "Paid",
+    "pay_at": "Time, if known",
+    "pay_by_days": "Days before the next invoice",
+    "pay_by_unit": "Kind of days",
+    "posting_max": "Most business days",
+    "posting_min": "Fewest business days",
+    "since": "From coverage month",
+    "skip": "Months without an invoice",
+    "team_id": "Client management team",
+    "text": "Or its text, pasted",
+    "timezone": "Time zone",
+    "unit": "Kind of days",
+}
+"""What fields of forms are called where their name does not say it; with the part of the form, where it has several."""
 HAZARDS: Final[Mapping[str, tuple[str, str]]] = {
     "earlier_deadline": (
         "Somebody has less time than before",
@@ -311,6 +358,15 @@ def part(name: str) -> str:
     return PARTS.get(name) or name.replace("_", " ").capitalize()
 
 
+def field(name: str) -> str:
+    """Say which field of a form something is about.
+
+    >>> field("pay_at"), field("first_coverage_month")
+    ('Time, if known', 'First coverage month')
+    """
+    return FIELDS.get(name) or name.replace("_", " ").capitalize()
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Say how many.
 
@@ -340,6 +396,7 @@ FILTERS: Final[Mapping[str, Any]] = {
     "whence": whence,
     "counted": counted,
     "part": part,
+    "field": field,
     "done": lambda code: DONE.get(code, code.replace("_", " ")),
 }
 WORDS: Final[Mapping[str, Any]] = {
