@@ -120,6 +120,10 @@ def as_json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
 
 
+OF_A_SPAN = "/from: is required, or else coverage_month; /months: is required, or else coverage_month"
+"""What the calculator says where no month is given: it may be asked for a span, and a row of a batch may not."""
+
+
 def asked(given: Row) -> Row:
     """Write a row as a body of `POST /v1/calculate`."""
     body = {name: value for name, value in given.items() if value is not None and not name.endswith("_id")}
@@ -137,8 +141,13 @@ def alone(book: RuleBook, given: Row, now: datetime) -> Row:
     try:
         answer = service.answer(book, asked(given), now)
     except InvalidInput as refusal:
-        said = (f"{fault.pointer}: {fault.detail}".removeprefix(": ") for fault in refusal.faults)
-        return {**told, **empty, "reason": refusal.code, "detail": "; ".join(said)}
+        said = "; ".join(f"{fault.pointer}: {fault.detail}".removeprefix(": ") for fault in refusal.faults)
+        return {
+            **told,
+            **empty,
+            "reason": refusal.code,
+            "detail": said.replace(OF_A_SPAN, "/coverage_month: is required"),
+        }
     except Refusal as refusal:
         return {**told, **empty, "reason": refusal.code, "detail": str(refusal)}
     if "not_billed" in answer:

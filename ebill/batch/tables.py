@@ -403,8 +403,8 @@ def answered(
 
 def _of_a_row(faults: Sequence[Fault]) -> list[Fault]:
     """Say of a row without a month that it needs one: the span that a question may have instead is no column."""
-    rest = [fault for fault in faults if fault.detail != questions.OR_ELSE]
-    return [*([Fault("/coverage_month", "is required")] if len(rest) < len(faults) else []), *rest]
+    of_month = Fault("/coverage_month", "is required")
+    return list(dict.fromkeys(of_month if fault.detail == questions.OR_ELSE else fault for fault in faults))
 
 
 def _json(text: str) -> Any:
