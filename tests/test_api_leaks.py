@@ -19,6 +19,8 @@ from ebill.web import ROUTES
 from ebill.web.routes import Csv, Route
 from tests.world import ACME, MARK, UNKNOWN, ZENITH, Door, rehearsed, without_grants
 
+pytestmark = pytest.mark.anywhere
+
 Sent = dict[str, Any]
 OF_CLIENT = [route for route in ROUTES if "client_id" in route.names]
 RULE = {"since": "2090-01", "generation": {"day_of_month": 9}, "cite": "Letter"}

@@ -16,6 +16,8 @@ import pytest
 from ebill.grammar import KINDS
 from tests.shell import ENVIRONMENT, pasted
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = re.findall(r"```console\n\$ ([^\n]+)\n(.*?)```", README, re.DOTALL)

@@ -15,6 +15,8 @@ import pytest
 from ebill.cli.ending import Flag
 from tests.shell import ENVIRONMENT
 
+pytestmark = pytest.mark.anywhere
+
 EBILL = Path(sys.prefix) / "bin" / "ebill"
 
 

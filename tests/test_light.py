@@ -12,6 +12,8 @@ from ebill import bound, dates, grammar
 from ebill.store import engine
 from tests import bound as writer
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 HEAVY = frozenset(
     [

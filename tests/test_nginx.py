@@ -18,6 +18,8 @@ from ebill.web.reading import LARGEST
 from tests.hostile import body
 from tests.trust.serving import NAME, fronted, service
 
+pytestmark = pytest.mark.anywhere
+
 TOKEN: Final = "a-token-for-what-is-measured-here"  # noqa: S105  # of a service that ends with these tests
 PASSED_ON: Final = 256 * 1024
 """Bytes of a body that the front still passes on."""

@@ -27,6 +27,8 @@ from tests.shell import ENVIRONMENT
 from tests.stores import Databases
 from tests.world import ACME, book_file, door
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 OPERATING = ROOT / "ebill" / "operating"
 UNITS = sorted(path.name for path in OPERATING.glob("*.service"))

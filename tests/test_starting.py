@@ -21,6 +21,8 @@ from tests import stores
 from tests.conftest import upgraded
 from tests.world import book_file
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 GOOD = "q7GfZp1sVw0Kx2"
 START = "from ebill.cli import main; main()"
