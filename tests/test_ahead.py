@@ -25,6 +25,8 @@ from tests.askers import askers
 from tests.books import TEXT, edited
 from tests.world import ACME, AT, UNKNOWN, ZENITH, Door, book_file, door
 
+pytestmark = pytest.mark.anywhere
+
 CLIENT = f"/v1/clients/{ACME}"
 SCHEDULE = f"{CLIENT}/schedule"
 QUESTION = {"state": "PA", "coverage_month": "2026-08"}

@@ -16,6 +16,8 @@ from ebill.store.tables import audit
 from ebill.web import signed
 from tests.world import ACME, MARK, UNKNOWN, ZENITH, Door, door
 
+pytestmark = pytest.mark.anywhere
+
 NEW = {"name": "Nia New", "role": "producer", "state": "NY"}
 KEY = {"Idempotency-Key": "a key"}
 FIRST = {"If-None-Match": "*"}

@@ -30,6 +30,8 @@ from tests.shell import ENVIRONMENT
 from tests.stores import Databases, running
 from tests.world import ACME, book_file, door
 
+pytestmark = pytest.mark.anywhere
+
 TOKEN = "swordfish-swordfish"  # noqa: S105  # of a test
 
 

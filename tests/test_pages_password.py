@@ -24,6 +24,8 @@ from ebill.store.tables import users as users_table
 from ebill.web.pages import tries
 from tests.visits import HTML, Visits, text_of, visits
 
+pytestmark = pytest.mark.anywhere
+
 WORD, NEW = "seven green bicycles", "nine yellow submarines"
 HERE = {"Sec-Fetch-Site": "same-origin", "Accept": HTML}
 HASHED = passwords.hashed(WORD)
