@@ -166,8 +166,9 @@ class Calendar:
         is_open = np.array([day not in weekend for day in range(7)])[weekday_of(every)]
         numbers = np.array([day.toordinal() for day in self._closed], np.int64)
         days = (numbers - _EPOCH).astype(DAY)  # a tenth of the time that `as_days` takes
-        is_open[self._place(days[self._knows(days)])] = False
         self._is_open: Flags = is_open
+        place, known = self._placed(days)
+        is_open[place[known]] = False
         self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
         self._open_days: Days = np.append(every[is_open], NO_DAY)
@@ -186,25 +187,26 @@ class Calendar:
             return self
         return Calendar(name or self.name, {**closures, **self._closed}, self.first, self.last, self.weekend)
 
-    def _knows(self, days: Days) -> Flags:
-        return (days >= self._first) & (days <= self._last)
+    def _placed(self, days: Days) -> tuple[npt.NDArray[np.intp], Flags]:
+        """Give where each day stands in the tables, and which are known; the others take the place of the first."""
+        place = (days - self._first).astype(np.intp)  # far before the first where there is no day
+        known = (place >= 0) & (place < len(self._is_open))
+        return np.where(known, place, 0), known
 
-    def _place(self, days: Days) -> npt.NDArray[np.intp]:
-        """Give where each day stands in the tables; an unknown one takes the place of the first."""
-        return np.where(self._knows(days), days - self._first, 0).astype(np.intp)
-
-    def _numbered(self, days: Days, numbers: npt.NDArray[np.integer]) -> Days:
-        """Give business days by their number, from 0; NaT for a number of none, and where a day is not known."""
-        there = self._knows(days) & (numbers >= 0) & (numbers < len(self._open_days))
+    def _numbered(self, numbers: npt.NDArray[np.integer], known: Flags) -> Days:
+        """Give business days by their number, from 0; NaT for a number of none, and where the day was not `known`."""
+        there = known & (numbers >= 0) & (numbers < len(self._open_days))
         return self._open_days[np.where(there, numbers, -1)]
 
     def is_open(self, days: Days) -> Flags:
         """Tell which days are business days; a day beyond the calendar is not known to be one."""
-        return self._knows(days) & self._is_open[self._place(days)]
+        place, known = self._placed(days)
+        return known & self._is_open[place]
 
     def is_closed(self, days: Days) -> Flags:
         """Tell which days are closed for a reason, as `why_closed` does: beyond the calendar, weekends alone."""
-        return np.where(self._knows(days), ~self.is_open(days), np.isin(weekday_of(days), list(self.weekend)))
+        place, known = self._placed(days)
+        return np.where(known, ~self._is_open[place], np.isin(weekday_of(days), list(self.weekend)))
 
     def roll(self, days: Days, roll: Roll) -> Days:
         """Move each closed day to an open one.
@@ -215,8 +217,8 @@ class Calendar:
         if roll == "none":
             return days
         if roll == "preceding":
-            place = self._place(days)
-            return self._numbered(days, self._before[place] - ~self._is_open[place])
+            place, known = self._placed(days)
+            return self._numbered(self._before[place] - ~self._is_open[place], known)
         following = self.shift(days, 0)
         if roll == "following":
             return following
@@ -227,7 +229,8 @@ class Calendar:
 
         So -1 is the last business day before the day, whether that day is open or not.
         """
-        return self._numbered(days, self._before[self._place(days)] + count)
+        place, known = self._placed(days)
+        return self._numbered(self._before[place] + count, known)
 
     def nth_business_day(self, months: Months, nth: Number) -> Days:
         """Give the nth business day of each month, negative from its end, clamped to the last (first) the month has."""

@@ -140,11 +140,11 @@ def same(columns: pairs.Table, which: Any, index: Any) -> None:
     """Compare rows with the single answers; NaT is the same as NaT."""
     reasons, dates = singles()
     np.testing.assert_array_equal(columns.reason, reasons[which, index])
-    assert tuple(columns.columns) == DATE_NAMES
+    assert tuple(columns.days) == DATE_NAMES
     assert columns.reason.dtype == np.uint8
-    assert {column.dtype for column in columns.columns.values()} == {DAY}
+    assert {column.dtype for column in columns.days.values()} == {np.dtype(np.int32)}
     for name, wanted in zip(DATE_NAMES, dates, strict=True):
-        np.testing.assert_array_equal(columns.columns[name].astype(int), wanted[which, index].astype(int), name)
+        np.testing.assert_array_equal(columns.dates(name).astype(int), wanted[which, index].astype(int), name)
 
 
 # Equal to each row alone
@@ -164,7 +164,7 @@ def test_every_month_of_every_account_is_what_it_is_alone() -> None:
     same(table, which, index)
     for code in range(REASONS.index("month_not_supported") + 1):
         assert (table.reason == code).sum() > 1, REASONS[code]
-    last = np.isnat(table.columns["next_generation_date"]) & (table.reason == 0)
+    last = np.isnat(table.dates("next_generation_date")) & (table.reason == 0)
     assert last.sum() == 4  # two accounts end, in two states
 
 
@@ -195,7 +195,7 @@ def test_a_row_without_dates_says_why(scope: Scope, name: str, reason: str) -> N
     assert REASONS[table.reason[0]] == reason
     for date_name in DATE_NAMES:
         empty = reason != "ok" or (date_name == "next_generation_date" and scope.last_coverage_month is not None)
-        assert np.isnat(table.columns[date_name][0]) == empty
+        assert np.isnat(table.dates(date_name)[0]) == empty
 
 
 def test_the_words_of_a_reason_begin_with_ok() -> None:
@@ -209,7 +209,7 @@ def test_a_worked_row() -> None:
     """Section 1 of the specification."""
     plain = book(small())
     table = pairs.schedule(plain, [Scope("PA")], np.array([0]), np.array(["2026-08"], "datetime64[M]"))
-    assert [str(table.columns[name][0]) for name in DATE_NAMES] == [
+    assert [str(table.dates(name)[0]) for name in DATE_NAMES] == [
         *("2026-07-12", "2026-08-01", "2026-08-31", "2026-08-12", "2026-08-09", "2026-08-06"),
     ]  # fmt: skip
 
@@ -221,7 +221,7 @@ def test_rules_of_a_client_and_of_an_account_count_as_they_do_alone() -> None:
     ]
     months = np.array(["2026-05", "2026-06"], "datetime64[M]")
     table = pairs.schedule(BOOK, scopes, np.array([0, 1]), months)
-    lasting = table.columns["grace_end_date"] - table.columns["due_date"]
+    lasting = table.dates("grace_end_date") - table.dates("due_date")
     assert lasting.astype(int).tolist() == [45, 50]
 
 
@@ -236,7 +236,7 @@ def test_rows_in_another_order_are_the_same_rows_in_that_order() -> None:
     mixed = pairs.schedule(BOOK, SCOPES, which[order], months[order])
     assert (straight.reason[order] == mixed.reason).all()
     for name in DATE_NAMES:
-        assert (straight.columns[name][order].astype(int) == mixed.columns[name].astype(int)).all()
+        assert (straight.dates(name)[order].astype(int) == mixed.dates(name).astype(int)).all()
 
 
 def test_rows_are_whole_at_the_edges_of_a_chunk() -> None:
@@ -245,7 +245,7 @@ def test_rows_are_whole_at_the_edges_of_a_chunk() -> None:
         which = np.arange(count) % len(SCOPES)
         index = (np.arange(count) * 7) % COUNT
         table = pairs.schedule(BOOK, SCOPES, which, MONTHS[index])
-        assert {len(column) for column in (table.reason, *table.columns.values())} == {count}
+        assert {len(table.reason), *map(len, table.days.values())} == {count}
         same(table, which, index)
 
 
@@ -256,7 +256,16 @@ def test_a_month_that_is_no_month_is_a_row_without_dates_among_others() -> None:
         *("ok", "month_not_supported", "not_billed", "month_not_supported", "month_not_supported", "ok"),
     ]  # fmt: skip
     for name in DATE_NAMES:
-        assert np.isnat(table.columns[name]).tolist() == [False, True, True, True, True, False]
+        assert np.isnat(table.dates(name)).tolist() == [False, True, True, True, True, False]
+
+
+def test_a_month_beyond_the_last_is_not_the_first_of_the_next_account() -> None:
+    months = np.array(["2099-11", "2099-12", "2100-01"], "datetime64[M]")
+    table = pairs.schedule(BOOK, SCOPES[:2], np.zeros(3, int), months)
+    assert [REASONS[code] for code in table.reason] == ["ok", "ok", "month_not_supported"]
+    ready = pairs.pairs(BOOK, SCOPES[:2], months[0], 2)
+    assert ready.numbers(np.zeros(3, int), months).tolist() == [0, 1, 4]
+    assert [REASONS[code] for code in ready.rows(np.zeros(2, int), months[1:]).reason] == ["ok", "month_not_supported"]
 
 
 @pytest.mark.parametrize(
@@ -267,8 +276,8 @@ def test_a_month_that_is_no_month_is_a_row_without_dates_among_others() -> None:
 def test_where_no_month_is_supported_all_rows_say_so(months: list[Any]) -> None:
     table = pairs.schedule(BOOK, SCOPES, np.zeros(len(months), int), np.array(months, "datetime64[M]"))
     assert [REASONS[code] for code in table.reason] == ["month_not_supported"] * len(months)
-    assert tuple(table.columns) == DATE_NAMES
-    assert all(column.dtype == DAY and np.isnat(column).all() for column in table.columns.values())
+    assert tuple(table.days) == DATE_NAMES
+    assert all(table.dates(name).dtype == DAY and np.isnat(table.dates(name)).all() for name in DATE_NAMES)
 
 
 @pytest.mark.parametrize("scopes", [[], SCOPES], ids=["no accounts", "accounts"])
@@ -276,8 +285,8 @@ def test_no_rows_give_no_rows(scopes: list[Scope]) -> None:
     table = pairs.schedule(BOOK, scopes, np.array([], int), np.array([], "datetime64[M]"))
     assert len(table.reason) == 0
     assert table.reason.dtype == np.uint8
-    assert tuple(table.columns) == DATE_NAMES
-    assert all(len(column) == 0 and column.dtype == DAY for column in table.columns.values())
+    assert tuple(table.days) == DATE_NAMES
+    assert all(len(table.dates(name)) == 0 and table.dates(name).dtype == DAY for name in DATE_NAMES)
 
 
 def test_what_is_asked_with_is_left_as_it_was() -> None:
@@ -293,10 +302,10 @@ def test_what_is_asked_with_is_left_as_it_was() -> None:
 def test_an_answer_can_be_changed_without_changing_the_next() -> None:
     which, months = np.array([0, 0]), np.array(["2026-06", "2026-06"], "datetime64[M]")
     changed = pairs.schedule(BOOK, SCOPES, which, months)
-    for column in changed.columns.values():
-        column[:] = "2000-01-01"
+    for column in changed.days.values():
+        column[:] = 0
     again = pairs.schedule(BOOK, SCOPES, which, months)
-    assert str(again.columns["due_date"][0]) == "2026-06-01"
+    assert str(again.dates("due_date")[0]) == "2026-06-01"
 
 
 # Columns of another type or shape
@@ -308,7 +317,7 @@ def test_accounts_are_numbered_by_whole_numbers_however_small(kind: Any) -> None
     scopes = [Scope("NY", rows=entered("client", grace={"days": days})) for days in range(100)]
     months = np.tile(np.array(["2000-01", "2099-12"], "datetime64[M]"), 50)
     table = pairs.schedule(BOOK, scopes, np.arange(100).astype(kind), months)
-    lasting = (table.columns["grace_end_date"] - table.columns["due_date"]).astype(int)
+    lasting = (table.dates("grace_end_date") - table.dates("due_date")).astype(int)
     assert lasting.tolist() == list(range(100))
 
 
@@ -401,7 +410,7 @@ def test_an_account_that_breaks_the_rules_is_refused_as_it_is_alone_and_stops_no
 ) -> None:
     table = pairs.schedule(BOOK, [SCOPES[0], scope, SCOPES[0]], np.array([0, 1, 2]), AUGUST.repeat(3) - 2)
     assert [REASONS[code] for code in table.reason] == ["ok", "refused", "ok"]
-    assert np.isnat([table.columns[name][1] for name in DATE_NAMES]).all()
+    assert np.isnat([table.dates(name)[1] for name in DATE_NAMES]).all()
     with pytest.raises(refusal) as alone_refused:
         BOOK.life(scope)
     [(number, refused)] = pairs.pairs(BOOK, [SCOPES[0], scope, SCOPES[0]], month("2026-08"), 1).refused.items()
@@ -413,6 +422,4 @@ def test_a_book_gives_the_same_rows_again() -> None:
     months = np.array(["2026-08", "2026-09"], "datetime64[M]")
     first, again = (pairs.schedule(fresh, [Scope("PA")], np.zeros(2, int), months) for _ in range(2))
     assert first.reason.tolist() == again.reason.tolist() == [0, 1]
-    assert (
-        str(first.columns["next_generation_date"][0]) == str(again.columns["next_generation_date"][0]) == "2026-09-11"
-    )
+    assert str(first.dates("next_generation_date")[0]) == str(again.dates("next_generation_date")[0]) == "2026-09-11"

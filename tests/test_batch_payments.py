@@ -75,7 +75,7 @@ def test_twenty_thousand_payments_are_what_the_oracle_says_of_each() -> None:
     found = table_of(which.tolist(), days, minute.tolist())
     wanted = [alone(*row) for row in zip(which.tolist(), days, minute.tolist(), strict=True)]
     for index, name in enumerate(POSTING_NAMES):
-        assert found.columns[name].tolist() == [row[index] for row in wanted]
+        assert found.dates(name).tolist() == [row[index] for row in wanted]
     assert found.reason.tolist() == [0 if row[2] else REASONS.index("outside_calendar") for row in wanted]
     assert set(which.tolist()) == set(range(GOOD))
 
@@ -86,21 +86,21 @@ def test_every_day_of_a_century_is_what_it_is_alone() -> None:
             found = table_of([number] * len(DAYS), DAYS, [minute] * len(DAYS))
             step = slice(None, None, 7) if number else slice(None, None, 5)
             wanted = [alone(number, day, minute) for day in DAYS[step]]
-            columns = [found.columns[name][step].tolist() for name in POSTING_NAMES]
+            columns = [found.dates(name)[step].tolist() for name in POSTING_NAMES]
             assert list(map(list, zip(*columns, strict=True))) == wanted
 
 
 def test_a_worked_payment() -> None:
     """Section 2 of the specification: Thu 2026-07-02 at noon; from 17:00 on, Friday's, a bank day, receives it."""
     found = table_of([0, 0], ["2026-07-02", "2026-07-02"], [720, 1020])
-    assert [str(found.columns[name][0]) for name in POSTING_NAMES] == ["2026-07-02", "2026-07-06", "2026-07-07"]
-    assert [str(found.columns[name][1]) for name in POSTING_NAMES] == ["2026-07-03", "2026-07-07", "2026-07-08"]
+    assert [str(found.dates(name)[0]) for name in POSTING_NAMES] == ["2026-07-02", "2026-07-06", "2026-07-07"]
+    assert [str(found.dates(name)[1]) for name in POSTING_NAMES] == ["2026-07-03", "2026-07-07", "2026-07-08"]
 
 
 def test_a_bare_date_is_before_the_cut_off_even_one_at_midnight() -> None:
     found = table_of([1, 1, 1], ["2026-07-01"] * 3, [-1, 0, 1])
-    assert [str(day) for day in found.columns["received_date"]] == ["2026-07-01", "2026-07-02", "2026-07-02"]
-    assert str(table_of([1], ["2026-07-01"]).columns["received_date"][0]) == "2026-07-01"
+    assert [str(day) for day in found.dates("received_date")] == ["2026-07-01", "2026-07-02", "2026-07-02"]
+    assert str(table_of([1], ["2026-07-01"]).dates("received_date")[0]) == "2026-07-01"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,14 @@ def test_a_payment_without_dates_says_why_and_stops_no_other(number: int, day: s
     found = table_of([0, number, 0], ["2026-07-02", day, "2026-07-02"], [-1, 1439, -1])
     assert [REASONS[code] for code in found.reason] == ["ok", reason, "ok"]
     for name in POSTING_NAMES:
-        assert np.isnat(found.columns[name]).tolist() == [False, reason != "ok", False]
+        assert np.isnat(found.dates(name)).tolist() == [False, reason != "ok", False]
+
+
+def test_where_all_pay_alike_a_payment_without_dates_says_why_too() -> None:
+    days = np.array(["2026-07-02", "2100-01-01", "2099-12-31", "1999-12-31", "NaT"], DAY)
+    found = payments.window(BOOK, [Scope("NY")], np.zeros(5, int), days, np.full(5, 1439))
+    assert [REASONS[code] for code in found.reason] == [*("ok", "day_not_supported"), "ok", *["day_not_supported"] * 2]
+    assert np.isnat(found.dates("posts_by_date")).tolist() == [False, True, False, True, True]
 
 
 def test_the_refusal_of_each_account_is_at_hand() -> None:
@@ -134,7 +141,7 @@ def test_no_payments_give_no_rows_and_no_accounts_are_none() -> None:
     for scopes in ([], SCOPES):
         found = payments.window(BOOK, scopes, np.array([], int), np.array([], DAY))
         assert len(found.reason) == 0
-        assert tuple(found.columns) == POSTING_NAMES
+        assert tuple(found.days) == POSTING_NAMES
     with pytest.raises(IndexError):
         payments.window(BOOK, [], np.array([0]), np.array(["2026-08-01"], DAY))
 

@@ -2,6 +2,7 @@
 
 import random
 from datetime import date, timedelta
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ebill.batch.columns import REASONS
 from ebill.batch.groups import Scopes
 from ebill.dates import DAY, FIRST_MONTH, library_calendar, months_from
 from ebill.errors import DatesOutOfOrder, Refusal
-from ebill.rulebook import Life, Row, RuleBook, Scope, Section
+from ebill.rulebook import Layer, Life, Row, RuleBook, Scope, Section
 from ebill.rules import DayRule, Due
 from ebill.schedule import DATE_NAMES, FixedDates
 from tests import oracle
@@ -122,7 +123,25 @@ def test_hundreds_of_drawn_scopes_have_the_dates_and_refusals_that_each_has_alon
             reasons, columns = alone(life, month(name), width)
             rows = slice(number * width, (number + 1) * width)
             assert found.reason[rows].tolist() == reasons
-            assert [found.columns[each][rows].tolist() for each in DATE_NAMES] == columns, (name, scopes[number])
+            assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, (name, scopes[number])
+
+
+def test_scopes_are_taken_for_alike_only_where_all_their_rows_stand_alike() -> None:
+    """Whether a client's 60 days or the others count depends on the layer and the month of these together."""
+    defaults = tuple(row for kind in DEFAULTS for row in scope_rows(**{kind: DEFAULTS[kind]}))
+    sixty = Row(month("2026-02"), rule("grace", {"days": 60}), "a test", "client")
+    layers: tuple[Layer, ...] = ("product", "client", "bill_account")
+    others = [
+        Row(month(since), rule("grace", {"days": days}), "a test", layer)
+        for days, (since, layer) in enumerate(product(("2026-02", "2026-05", "2026-09"), layers), 40)
+    ]
+    scopes = [Scope("PA", rows=(*defaults, sixty, other)) for other in others]
+    book = empty()
+    found = pairs.pairs(book, scopes, month("2026-01"), 12)
+    for number, scope in enumerate(scopes):
+        _, columns = alone(live(book, scope), month("2026-01"), 12)
+        rows = slice(number * 12, (number + 1) * 12)
+        assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, scope
 
 
 def test_scopes_that_keep_the_order_are_not_doubted_and_need_no_look_at_any_month(

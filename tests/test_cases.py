@@ -68,12 +68,13 @@ def options(request: dict[str, Any]) -> list[str]:
 def by_batch(request: dict[str, Any]) -> Any:
     """Ask for the dates as columns, in which a payment has no place."""
     question = questions.calculation(request)
-    columns = pairs.schedule(BOOK, [scope_of(question)], np.zeros(question.count, int), months_of(question)).columns
+    table = pairs.schedule(BOOK, [scope_of(question)], np.zeros(question.count, int), months_of(question))
+    dates = {name: table.dates(name) for name in DATE_NAMES}
     return {
         "invoices": [
             {
                 "coverage_month": str(month),
-                **{name: None if np.isnat(columns[name][row]) else str(columns[name][row]) for name in DATE_NAMES},
+                **{name: None if np.isnat(days[row]) else str(days[row]) for name, days in dates.items()},
             }
             for row, month in enumerate(months_of(question))
         ]
@@ -125,14 +126,15 @@ def test_all_cases_at_once_as_columns() -> None:
     asked = [questions.calculation(case["request"]) for case in CASES]
     which = np.repeat(np.arange(len(asked)), [question.count for question in asked])
     months = np.concatenate([months_of(question) for question in asked])
-    columns = pairs.schedule(BOOK, [scope_of(question) for question in asked], which, months).columns
+    table = pairs.schedule(BOOK, [scope_of(question) for question in asked], which, months)
+    dates = {name: table.dates(name) for name in DATE_NAMES}
     for number, case in enumerate(CASES):
         invoices = case["expect"].get("invoices", [])
         for invoice in invoices:
             row = int(np.flatnonzero((which == number) & (months == np.datetime64(invoice["coverage_month"], "M")))[0])
             for name in DATE_NAMES:
                 if name in invoice:
-                    assert str(columns[name][row]) == invoice[name], case["name"]
+                    assert str(dates[name][row]) == invoice[name], case["name"]
 
 
 def test_every_door_gives_the_same_whole_answer() -> None:

@@ -372,7 +372,7 @@ def test_16_an_account_depends_on_no_other() -> None:
         which = np.repeat(beside, 12)
         table = pairs.schedule(crowd, scopes, which, np.tile(months, len(beside)))
         for name, days in columns(Case(written(), "2026-01", 12).schedule()).items():
-            assert table.columns[name][which == 0].tolist() == days
+            assert table.dates(name)[which == 0].tolist() == days
 
 
 # Parameters

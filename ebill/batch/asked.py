@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ebill.batch import moments
-from ebill.batch.laid import NONE, Numbers
+from ebill.batch.columns import NONE
+from ebill.batch.laid import Numbers
 from ebill.batch.moments import BAD, GOOD, Moments
 from ebill.errors import Fault, TableRefused, did_you_mean, pointer
 

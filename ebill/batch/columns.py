@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from ebill.dates import DAY, Days
 
 Reason = Literal[
     "ok",
@@ -26,15 +28,28 @@ CHUNK: Final = 1 << 17
 AT_ONCE: Final = min(4, os.cpu_count() or 1)
 """Chunks taken at once; numpy lets go of the interpreter while it takes one."""
 
+NONE: Final = np.iinfo(np.int32).min
+"""No day, among day numbers."""
+
+DayNumbers = npt.NDArray[np.int32]
+"""Days counted from 1970-01-01, as Arrow's date32 has them: half of what datetime64 fills."""
 Codes = npt.NDArray[np.uint8]
 Indexes = npt.NDArray[np.intp]
 Name = TypeVar("Name", bound=str)
 
 
-def taken(
-    tables: Mapping[Name, npt.NDArray[Any]], count: int, numbers: Callable[[slice], Indexes]
-) -> dict[Name, npt.NDArray[Any]]:
-    """Take columns of so many rows from tables; `numbers` gives where in them those of a slice stand.
+class Finder(NamedTuple):
+    """Finds the places that rows have in tables: of a slice of rows, and whether all are `among` the usual ones.
+
+    What it is given is judged as it goes, while it is in the processor's cache.
+    """
+
+    places: Callable[[slice], tuple[Indexes, bool]]
+    among: slice
+
+
+def taken(tables: Mapping[Name, npt.NDArray[Any]], count: int, finder: Finder) -> dict[Name, npt.NDArray[Any]]:
+    """Take columns of so many rows from tables; what is the same in all the usual places is not looked up.
 
     Columns of one type lie in one block, which the system hands over in larger pages than it would each of them.
     """
@@ -42,12 +57,17 @@ def taken(
     for dtype in {table.dtype for table in tables.values()}:
         names = [name for name, table in tables.items() if table.dtype == dtype]
         columns.update(zip(names, np.empty((len(names), count), dtype), strict=True))
+    usual = {name: table[finder.among] for name, table in tables.items()}
+    same = {name: values[0] for name, values in usual.items() if len(values) and (values == values[0]).all()}
 
     def fill(begin: int) -> None:
         rows = slice(begin, begin + CHUNK)
-        found = numbers(rows)
+        places, are_usual = finder.places(rows)
         for name, column in columns.items():
-            np.take(tables[name], found, out=column[rows], mode="clip")
+            if are_usual and name in same:
+                column[rows] = same[name]
+            else:
+                np.take(tables[name], places, out=column[rows], mode="clip")
 
     begins = range(0, count, CHUNK)
     if len(begins) > 1 and AT_ONCE > 1:
@@ -59,20 +79,47 @@ def taken(
     return columns
 
 
-def numbered(which: npt.NDArray[Any], beside: npt.NDArray[Any], count: int) -> Indexes:
-    """Give the numbers of scopes, checked: one for each row of the column beside them, of so many scopes.
+def day_numbers(days: Days) -> DayNumbers:
+    """Give the numbers of days, `NONE` for NaT."""
+    none = np.isnat(days)
+    numbers = days.view(np.int64).astype(np.int32)
+    if none.any():
+        numbers[none] = NONE
+    return numbers
 
-    Raises TypeError for what are no whole numbers, ValueError for columns of another shape, and IndexError for a row
-    of no scope.
+
+def dates_of(numbers: DayNumbers) -> Days:
+    """Give the days that are numbered so, NaT for `NONE`.
+
+    >>> dates_of(day_numbers(np.array(["2026-08-01", "NaT"], DAY))).tolist()
+    [datetime.date(2026, 8, 1), None]
+    """
+    days = numbers.astype(DAY)
+    days[numbers == NONE] = np.datetime64("NaT")
+    return days
+
+
+def numbered(which: npt.NDArray[Any], beside: npt.NDArray[Any]) -> Indexes:
+    """Give the numbers of scopes, one for each row of the column beside them.
+
+    Raises TypeError for what are no whole numbers, and ValueError for columns of another shape.
     """
     if which.dtype.kind not in "iu":
         raise TypeError(f"`which` are whole numbers, not {which.dtype}")
     if beside.ndim != 1 or which.shape != beside.shape:
         raise ValueError(f"`which` and what stands beside it are one column each, not {which.shape} and {beside.shape}")
-    which = which.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
-    if len(which) and not 0 <= which.min() <= which.max() < count:
+    return which.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
+
+
+def are_below(values: Indexes, count: int) -> bool:
+    """Tell whether whole numbers of 64 bits are all from 0 to below `count`."""
+    return bool(values.view(np.uint64).max(initial=0) < count)  # below 0 is beyond all others
+
+
+def refuse_no_scope(which: Indexes, count: int) -> None:
+    """Raise IndexError for a row of none of so many scopes."""
+    if len(which) and not are_below(which, count):
         raise IndexError(f"`which` must be from 0 to {count - 1}")
-    return which
 
 
 def span_of(values: npt.NDArray[Any], first: int, last: int) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import time
 from itertools import chain, pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from ebill.batch.wide import Indexes, Mixed, Numbers
 from ebill.dates import FIRST_MONTH, LAST_MONTH, Calendar, Flags, as_days, months_from
 from ebill.errors import Refusal
 from ebill.posting import day_without
-from ebill.rulebook import RuleBook, Scope, Timeline
+from ebill.rulebook import Row, RuleBook, Scope, Timeline
 from ebill.rules import Due, Generation, Grace, Kind, PayBy, Posting
 from ebill.schedule import (
     EXCEPTION_LIMIT,
@@ -50,9 +50,11 @@ TRIED: Final = 64
 """How many rules are tried in all months at once, for the same reason."""
 
 _DAY_RULES: Final[tuple[Kind, ...]] = ("due", "generation", "grace", "pay_by")
-_VARIES: Final = {*_DAY_RULES, "grace_floor"}
+_VARIES: Final = (*_DAY_RULES, "grace_floor")
+"""Kinds of rules of which a pattern has any: the others are the same for all its scopes."""
 _NO_POSTING: Final = Posting(0, 0, time(0))
-_STANDS: Final = attrgetter("rule.kind", "layer", "since", "recorded", "settled", "assumed", "scope")
+_STANDS: Final = [itemgetter(place) for place, name in enumerate(Row._fields) if name not in ("rule", "cite")]
+"""Where a row stands: all but what it says. Read one by one, no row makes another tuple for the collector to visit."""
 
 
 class Stretch(NamedTuple):
@@ -166,18 +168,20 @@ class Scopes:
 
     def _patterns(self, book: RuleBook) -> Iterator[Pattern]:
         rows = list(chain.from_iterable(map(attrgetter("rows"), self.scopes)))
-        which = self.numbers.of(map(attrgetter("rule"), rows))
-        stands: dict[Any, int] = {}
-        standing = [stands.setdefault(stand, len(stands)) for stand in map(_STANDS, rows)]
-        varies = [stand[0] in _VARIES for stand in stands]
-        keys = [(stand, -1 if varies[stand] else rule) for stand, rule in zip(standing, which, strict=True)]
+        which = self.numbers.of(list(map(attrgetter("rule"), rows)))
+        self.numbers.settle()
+        places = {kind: place for place, kind in enumerate(_VARIES)}
+        said = [places.get(rule.kind, len(places) + number) for number, rule in enumerate(self.numbers.rules)]
+        keys = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
+        of_rows, width = keys.tobytes(), keys.strides[0]
         alike: dict[Any, list[int]] = {}
         starts, end = [], 0
         for number, scope in enumerate(self.scopes):
             starts.append(end)
             start, end = end, end + len(scope.rows)
-            alike.setdefault((scope.state, scope.product, *keys[start:end]), []).append(number)
-        numbered, begins = np.array(which, np.intp), np.array(starts, np.intp)
+            key = scope.state, scope.product, of_rows[start * width : end * width]
+            alike.setdefault(key, []).append(number)
+        begins = np.array(starts, np.intp)
         for numbers in alike.values():
             first = self.scopes[numbers[0]]
             try:
@@ -187,7 +191,7 @@ class Scopes:
                 self.doubtful.update(numbers)
                 continue
             scopes = np.array(numbers, np.intp)
-            own = numbered[begins[scopes, None] + np.arange(len(first.rows))]
+            own = which[begins[scopes, None] + np.arange(len(first.rows))]
             yield Pattern(scopes, timeline, self._stretches(first, timeline, own), tuple(ways_of(timeline.spans)))
 
     def _stretches(self, scope: Scope, timeline: Timeline, own: Indexes) -> list[Stretch]:
@@ -405,6 +409,20 @@ def _ahead(timeline: Timeline, begin: int, width: int) -> int:
     billed = np.flatnonzero(billed_months(timeline.spans, ALL_MONTHS, None, None))
     after = billed[np.searchsorted(billed, begin + width) :]
     return int(after[0]) - begin + 1 if len(after) else width + 1
+
+
+def _standing(rows: Sequence[Row]) -> Indexes:
+    """Give rows numbers by where they stand: those are alike that differ at most in what they say."""
+    numbers = np.zeros(len(rows), np.intp)
+    for field in _STANDS:
+        column = list(map(field, rows))
+        distinct = set(column)
+        if len(distinct) > 1:
+            known = {value: number for number, value in enumerate(distinct)}
+            numbers *= len(known)
+            numbers += np.fromiter(map(known.__getitem__, column), np.intp, len(rows))
+            numbers = np.unique(numbers, return_inverse=True)[1]
+    return numbers
 
 
 def _by_count(members: Iterable[tuple[Pattern, Indexes]]) -> Iterator[list[tuple[Pattern, Indexes]]]:

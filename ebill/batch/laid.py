@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.columns import NONE
 from ebill.batch.groups import Scopes
 from ebill.dates import FIRST_MONTH, MONTHS, Calendar, Flags, as_days
 from ebill.errors import Refusal
@@ -28,8 +29,6 @@ from ebill.standing import standing
 
 Numbers = npt.NDArray[Any]
 """Whole numbers, one for each row or entry."""
-NONE: Final = np.iinfo(np.int32).min
-"""No day; days are counted from 1970-01-01, as Arrow's date32 does."""
 SUPPORTED: Final = 1200
 """Coverage months, numbered from the first supported one."""
 YEAR: Final = 12

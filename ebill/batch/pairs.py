@@ -7,15 +7,30 @@ taken from it row by row, in chunks that stay in the processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ebill.batch.columns import REASONS, Codes, Indexes, numbered, refuse_other, span_of, taken
+from ebill.batch.columns import (
+    NONE,
+    REASONS,
+    Codes,
+    DayNumbers,
+    Finder,
+    Indexes,
+    are_below,
+    dates_of,
+    day_numbers,
+    numbered,
+    refuse_no_scope,
+    refuse_other,
+    span_of,
+    taken,
+)
 from ebill.batch.groups import Scopes
-from ebill.dates import DAY, FIRST_MONTH, LAST_MONTH, MONTH, NO_DAY, Days, Months
+from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTH, Days, Months
 from ebill.errors import Refusal
 from ebill.rulebook import RuleBook, Scope
 from ebill.schedule import DATE_NAMES, DateName
@@ -24,12 +39,16 @@ from ebill.schedule import DATE_NAMES, DateName
 class Table(NamedTuple):
     """The dates of many rows, one column each, shape (rows,).
 
-    `reason` is an index into `REASONS`: where it is not 0 (`ok`) all dates of the row are NaT. `next_generation_date`
-    is NaT too where there is no next invoice.
+    `reason` is an index into `REASONS`: where it is not 0 (`ok`) all dates of the row are `NONE`.
+    `next_generation_date` is that too where there is no next invoice.
     """
 
-    columns: Mapping[DateName, Days]
+    days: Mapping[DateName, DayNumbers]
     reason: Codes
+
+    def dates(self, name: DateName) -> Days:
+        """Give the dates of one name as datetime64[D], NaT where there is none."""
+        return dates_of(self.days[name])
 
 
 class Pairs(NamedTuple):
@@ -42,9 +61,13 @@ class Pairs(NamedTuple):
 
     first: np.datetime64
     width: int
-    columns: Mapping[DateName, Days]
+    days: Mapping[DateName, DayNumbers]
     reason: Codes
     refused: Mapping[int, Refusal]
+
+    def dates(self, name: DateName) -> Days:
+        """Give the dates of one name as datetime64[D], NaT where there is none."""
+        return dates_of(self.days[name])
 
     def numbers(self, which: Indexes, months: Months) -> Indexes:
         """Give the number of each row's pair: coverage month `months[i]` of scope `which[i]`.
@@ -52,39 +75,39 @@ class Pairs(NamedTuple):
         Raises IndexError for a row of no scope, ValueError for columns of another shape, and TypeError for those of
         another type: days taken for months would give dates, and wrong ones.
         """
-        return self._finder(which, months)(slice(None))
+        numbers, _ = self._finder(which, months).places(slice(None))
+        return numbers
 
     def take(self, numbers: Indexes) -> Table:
         """Give the dates of rows by the numbers of their pairs."""
-        return self._taken(len(numbers), lambda rows: numbers[rows])
+        return self._taken(len(numbers), Finder(lambda rows: (numbers[rows], False), slice(0)))
 
     def rows(self, which: Indexes, months: Months) -> Table:
         """Give the dates of rows: what `take` gives of their `numbers`, which are never all there at once."""
-        numbers = self._finder(which, months)
-        return self._taken(len(months), numbers)
+        finder = self._finder(which, months)
+        return self._taken(len(months), finder)
 
-    def _finder(self, which: Indexes, months: Months) -> Callable[[slice], Indexes]:
+    def _finder(self, which: Indexes, months: Months) -> Finder:
         refuse_other("months", months, MONTH)
-        which = numbered(which, months, (len(self.reason) - 1) // self.width)
-        places, width, beyond = months.view(np.int64), self.width, len(self.reason) - 1
-        first = int(self.first.astype(np.int64))
-        # A month that is NaT is far before all others.
-        is_within = not len(places) or (first <= places.min() and places.max() < first + width)
+        which, month = numbered(which, months), months.view(np.int64)
+        width, beyond, first = self.width, len(self.reason) - 1, int(self.first.astype(np.int64))
 
-        def numbers(rows: slice) -> Indexes:
-            found = which[rows] * width
-            found += places[rows]
-            found -= first
-            if not is_within:
-                found[(places[rows] < first) | (places[rows] >= first + width)] = beyond
-            return found
+        def places(rows: slice) -> tuple[Indexes, bool]:
+            refuse_no_scope(which[rows], beyond // width)
+            within = month[rows] - first  # far outside where the month is NaT
+            numbers = which[rows] * width
+            numbers += within
+            if are_below(within, width):
+                return numbers, True
+            numbers[(within < 0) | (within >= width)] = beyond
+            return numbers, False
 
-        return numbers
+        return Finder(places, slice(beyond))
 
-    def _taken(self, count: int, numbers: Callable[[slice], Indexes]) -> Table:
+    def _taken(self, count: int, finder: Finder) -> Table:
         tables: dict[str, npt.NDArray[Any]] = {"reason": self.reason}
-        tables.update(self.columns.items())
-        columns = taken(tables, count, numbers)
+        tables.update(self.days.items())
+        columns = taken(tables, count, finder)
         return Table({name: columns[name] for name in DATE_NAMES}, columns["reason"])
 
 
@@ -108,18 +131,20 @@ def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64
     """
     many = scopes if isinstance(scopes, Scopes) else Scopes(book, scopes)
     count = len(many.scopes)
-    columns: dict[DateName, Days] = {name: np.full(count * width + 1, NO_DAY, DAY) for name in DATE_NAMES}
+    columns: dict[DateName, DayNumbers] = {name: np.full(count * width + 1, NONE, np.int32) for name in DATE_NAMES}
     reason = np.full(count * width + 1, REASONS.index("refused"), np.uint8)
     reason[-1] = REASONS.index("month_not_supported")
     in_rows = reason[:-1].reshape(count, width)
     for group in many.groups(first, width):
         why = in_rows[group.scopes] = group.reasons(width)
+        without = why > 0 if why.any() else None
         for name, trail in group.dates.trails.items():
-            days = np.where(why, NO_DAY, trail.days[..., :width])
-            columns[name][:-1].reshape(count, width)[group.scopes] = days
+            days = day_numbers(trail.days[..., :width])
+            column = columns[name][:-1].reshape(count, width)
+            column[group.scopes] = days if without is None else np.where(without, NONE, days)
     refused = many.refused(book)
     for number in refused:
         in_rows[number] = REASONS.index("refused")
         for column in columns.values():
-            column[number * width : (number + 1) * width] = NO_DAY
+            column[number * width : (number + 1) * width] = NONE
     return Pairs(first, width, columns, reason, refused)

@@ -6,15 +6,30 @@ of them is laid out once. Most accounts of a book share one rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from ebill.batch.columns import REASONS, Codes, Indexes, Reason, numbered, refuse_other, taken
+from ebill.batch.columns import (
+    NONE,
+    REASONS,
+    Codes,
+    DayNumbers,
+    Finder,
+    Indexes,
+    Reason,
+    are_below,
+    dates_of,
+    day_numbers,
+    numbered,
+    refuse_no_scope,
+    refuse_other,
+    taken,
+)
 from ebill.batch.groups import Scopes
-from ebill.dates import DAY, FIRST_DAY, FIRST_MONTH, LAST_DAY, NO_DAY, Calendar, Days, month_of
+from ebill.dates import DAY, FIRST_DAY, FIRST_MONTH, LAST_DAY, Calendar, Days, month_of
 from ebill.errors import Refusal
 from ebill.posting import posts, received
 from ebill.rulebook import RuleBook, Scope, Timeline
@@ -34,11 +49,15 @@ _NO_WAY: Final[tuple[Reason, ...]] = ("refused", "day_not_supported")
 class Posted(NamedTuple):
     """When payments post, one column each, shape (rows,).
 
-    `reason` is an index into `REASONS`: where it is not 0 (`ok`) all dates of the row are NaT.
+    `reason` is an index into `REASONS`: where it is not 0 (`ok`) all dates of the row are `NONE`.
     """
 
-    columns: Mapping[PostingName, Days]
+    days: Mapping[PostingName, DayNumbers]
     reason: Codes
+
+    def dates(self, name: PostingName) -> Days:
+        """Give the dates of one name as datetime64[D], NaT where there is none."""
+        return dates_of(self.days[name])
 
 
 class Windows(NamedTuple):
@@ -50,9 +69,13 @@ class Windows(NamedTuple):
 
     ways: Indexes
     cutoff: npt.NDArray[np.int64]
-    columns: Mapping[PostingName, Days]
+    days: Mapping[PostingName, DayNumbers]
     reason: Codes
     refused: Mapping[int, Refusal]
+
+    def dates(self, name: PostingName) -> Days:
+        """Give the dates of one name as datetime64[D], NaT where there is none."""
+        return dates_of(self.days[name])
 
     def numbers(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None = None) -> Indexes:
         """Give the number of each payment's window: of an account with scope `which[i]`, on the local day `paid_on[i]`.
@@ -60,32 +83,33 @@ class Windows(NamedTuple):
         `minute` is the local wall time in minutes of the day, 0 to 1439, or below 0 for a bare date, which means before
         the cut-off, as None does for all. Raises as `Pairs.numbers` does.
         """
-        return self._finder(which, paid_on, minute)(slice(None))
+        numbers, _ = self._finder(which, paid_on, minute).places(slice(None))
+        return numbers
 
     def take(self, numbers: Indexes) -> Posted:
         """Give the windows of payments by their numbers."""
-        return self._taken(len(numbers), lambda rows: numbers[rows])
+        return self._taken(len(numbers), Finder(lambda rows: (numbers[rows], False), slice(0)))
 
     def rows(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None = None) -> Posted:
         """Give the windows of payments: what `take` gives of their `numbers`, which are never all there at once."""
-        numbers = self._finder(which, paid_on, minute)
-        return self._taken(len(paid_on), numbers)
+        finder = self._finder(which, paid_on, minute)
+        return self._taken(len(paid_on), finder)
 
-    def _finder(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None) -> Callable[[slice], Indexes]:
+    def _finder(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None) -> Finder:
         refuse_other("paid_on", paid_on, DAY)
-        which = numbered(which, paid_on, len(self.ways))
+        which = numbered(which, paid_on)
         if minute is not None and minute.dtype.kind not in "iu":
             raise TypeError(f"`minute` are whole numbers, not {minute.dtype}")
         if minute is not None and minute.shape != paid_on.shape:
             raise ValueError(f"`minute` must have the shape {paid_on.shape}, not {minute.shape}")
         days, first, beyond = paid_on.view(np.int64), int(_FIRST.astype(np.int64)), len(self.reason) - 1
-        is_supported = not len(days) or (first <= days.min() and days.max() < first + _DAYS - 1)
         one = int(self.ways[0, 0]) if len(self.ways) and (self.ways == self.ways[0, 0]).all() else -1
         """The way of all payments, where there is but one."""
 
-        def numbers(rows: slice) -> Indexes:
+        def places(rows: slice) -> tuple[Indexes, bool]:
+            refuse_no_scope(which[rows], len(self.ways))
             found = days[rows] - first
-            outside = None if is_supported else (found < 0) | (found >= _DAYS - 1)
+            outside = None if are_below(found, _DAYS - 1) else (found < 0) | (found >= _DAYS - 1)
             if outside is not None:
                 found[outside] = 0
             way: Any = one
@@ -93,7 +117,7 @@ class Windows(NamedTuple):
                 place = 0 if self.ways.shape[1] == 1 else month_of(_FIRST + found) - FIRST_MONTH
                 way = self.ways[which[rows], np.asarray(place).astype(np.intp)]
                 found += way * _DAYS
-            else:
+            elif one:
                 found += one * _DAYS
             if minute is not None:
                 clock = minute[rows]
@@ -103,14 +127,14 @@ class Windows(NamedTuple):
                 found[none] = beyond - len(_NO_WAY) - way[none]
             if outside is not None:
                 found[outside] = beyond
-            return found
+            return found, outside is None
 
-        return numbers
+        return Finder(places, slice(one * _DAYS, (one + 1) * _DAYS) if one >= 0 else slice(len(self.reason)))
 
-    def _taken(self, count: int, numbers: Callable[[slice], Indexes]) -> Posted:
+    def _taken(self, count: int, finder: Finder) -> Posted:
         tables: dict[str, npt.NDArray[Any]] = {"reason": self.reason}
-        tables.update(self.columns.items())
-        columns = taken(tables, count, numbers)
+        tables.update(self.days.items())
+        columns = taken(tables, count, finder)
         return Posted({name: columns[name] for name in POSTING_NAMES}, columns["reason"])
 
 
@@ -142,9 +166,9 @@ def windows(book: RuleBook, scopes: Sequence[Scope] | Scopes) -> Windows:
     ways[list(refused)] = -1 - _NO_WAY.index("refused")
     days = np.arange(_FIRST, _LAST + 2)
     columns = [_window(days, rule, calendar) for rule, calendar in found]
-    ends = [np.full(len(_NO_WAY), NO_DAY)] * len(POSTING_NAMES)
+    ends = [np.full(len(_NO_WAY), NONE, np.int32)] * len(POSTING_NAMES)
     laid = {name: np.concatenate(parts) for name, *parts in zip(POSTING_NAMES, *columns, ends, strict=True)}
-    reason = np.where(np.isnat(laid["posts_by_date"]), REASONS.index("outside_calendar"), 0).astype(np.uint8)
+    reason = np.where(laid["posts_by_date"] == NONE, REASONS.index("outside_calendar"), 0).astype(np.uint8)
     reason[-len(_NO_WAY) :] = [REASONS.index(name) for name in _NO_WAY]
     cutoff = np.array([rule.cutoff.hour * 60 + rule.cutoff.minute for rule, _ in found], np.int64)
     return Windows(ways, np.append(cutoff, [0] * len(_NO_WAY)), laid, reason, refused)
@@ -160,9 +184,9 @@ def _ways(timeline: Timeline, found: dict[tuple[Posting, Calendar], int]) -> Ind
     return ways
 
 
-def _window(days: Days, rule: Posting, calendar: Calendar) -> list[Days]:
-    """Give the three columns by the day a payment counts from, NaT where the calendar knows too little."""
+def _window(days: Days, rule: Posting, calendar: Calendar) -> list[DayNumbers]:
+    """Give the three columns by the day a payment counts from, `NONE` where the calendar knows too little."""
     received_on = received(days, np.zeros(len(days), bool), calendar)
     posts_from, posts_by = posts(received_on, rule, calendar)
     known = ~np.isnat(posts_by)
-    return [np.where(known, column, NO_DAY) for column in (received_on, posts_from, posts_by)]
+    return [np.where(known, day_numbers(column), NONE) for column in (received_on, posts_from, posts_by)]

@@ -47,7 +47,8 @@ from ebill.batch.asked import (
     texts_of,
     written_months,
 )
-from ebill.batch.laid import NONE, SUPPORTED, Entries, Laid, Numbers
+from ebill.batch.columns import NONE
+from ebill.batch.laid import SUPPORTED, Entries, Laid, Numbers
 from ebill.batch.moments import BAD, GOOD, Moments, Posted
 from ebill.dates import FIRST_MONTH, MONTH, as_month
 from ebill.errors import (

@@ -6,7 +6,12 @@ where all rows count from the same days, each distinct rule is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import fields
+from functools import cache
+from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,10 +24,16 @@ Indexes = npt.NDArray[np.intp]
 
 
 class Numbers:
-    """Distinct rules, and the number of each in the order in which they were met."""
+    """Distinct rules, and the number of each.
+
+    They are looked up by their class and their fields, which is what they compare: to ask them takes twice as long.
+    """
 
     def __init__(self) -> None:
-        self._numbers: dict[Rule, int] = {}
+        following = count().__next__
+        self._numbers: dict[type[Rule], defaultdict[Any, int]] = defaultdict(lambda: defaultdict(following))
+        self._met: dict[int, Rule] = {}
+        """A rule of each number that was given since the rules were settled."""
         self._shapes: dict[tuple[Hashable, ...], int] = {}
         self.rules: list[Rule] = []
         self.examples: list[DayRule] = []
@@ -31,14 +42,23 @@ class Numbers:
         self.keeps_order = np.zeros(0, bool)
         """Of each rule by its number: its shape, its number in that, and whether it plainly keeps the order."""
 
-    def of(self, rules: Iterable[Rule]) -> list[int]:
+    def of(self, rules: Sequence[Rule]) -> Indexes:
         """Give the number of each rule; equal ones have the same."""
-        known = self._numbers
-        return [known.setdefault(rule, len(known)) for rule in rules]
+        numbers = np.empty(len(rules), np.intp)
+        classes = {each: place for place, each in enumerate(dict.fromkeys(map(type, rules)))}
+        of_class = np.fromiter(map(classes.__getitem__, map(type, rules)), np.intp, len(rules))
+        for each, place in classes.items():
+            here = np.flatnonzero(of_class == place)
+            alike = list(map(rules.__getitem__, here.tolist()))
+            found = list(map(self._numbers[each].__getitem__, map(_told(each), alike)))
+            numbers[here] = found
+            self._met.update(zip(found, alike, strict=True))
+        return numbers
 
     def settle(self) -> None:
         """Take in what was numbered since: from then on the rules may be used."""
-        fresh = list(self._numbers)[len(self.rules) :]
+        fresh = [self._met[number] for number in range(len(self.rules), sum(map(len, self._numbers.values())))]
+        self._met = {}
         shapes, values = np.zeros(len(fresh), np.intp), np.zeros(len(fresh), np.int64)
         for place, given in enumerate(fresh):
             rule = given.grace if isinstance(given, GraceFloor) else given
@@ -51,6 +71,12 @@ class Numbers:
         self.shape, self.value = np.append(self.shape, shapes), np.append(self.value, values)
         plain = [getattr(rule, "keeps_order", False) for rule in fresh]
         self.keeps_order = np.append(self.keeps_order, np.array(plain, bool))
+
+
+@cache
+def _told(rule: type[Any]) -> Callable[[Rule], Any]:
+    """Give what tells the fields of a rule of this class."""
+    return attrgetter(*(field.name for field in fields(rule)))
 
 
 class Mixed(DayRule):

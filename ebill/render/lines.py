@@ -19,7 +19,8 @@ import numpy as np
 import orjson
 
 from ebill.batch.asked import IDS, written_months
-from ebill.batch.laid import NONE, SUPPORTED, Entries, month_text
+from ebill.batch.columns import NONE
+from ebill.batch.laid import SUPPORTED, Entries, month_text
 from ebill.batch.tables import ECHOED, PAID, REFLECTED, TIMELINESS, WARNED, Answered, Reason
 from ebill.render.csv import FORMULA, cell
 from ebill.schedule import DATE_NAMES

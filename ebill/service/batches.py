@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.batch import moments
-from ebill.batch.laid import NONE, Laid, Numbers
+from ebill.batch.columns import NONE
+from ebill.batch.laid import Laid, Numbers
 from ebill.batch.moments import GOOD, Moments
 from ebill.batch.tables import BATCH, Answered, Reason, answered, posted
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS

@@ -129,7 +129,7 @@ def plain_loop(rules: list[Any], which: list[int], months: list[date], paid_on: 
 
 def refuse_unlike(looped: list[Answers], table: pairs.Table, posted: payments.Posted) -> None:
     """Raise ValueError where what is timed beside each other does not answer the same."""
-    columns = [*table.columns.values(), *posted.columns.values()]
+    columns = [*map(table.dates, table.days), *map(posted.dates, posted.days)]
     ours = [*zip(*(column[:LOOPED].tolist() for column in columns), strict=True)]
     for answers in looped:
         wrong = [(number, *both) for number, both in enumerate(zip(ours, answers, strict=True)) if both[0] != both[1]]
@@ -145,8 +145,8 @@ def joined(which: Column, months: Column, paid_on: Column, made: Made) -> Callab
     connection = duckdb.connect()
     laid, windows, count = made.pairs, made.windows, len(made.days)
     numbers = np.arange(len(laid.reason) - 1)
-    dates: dict[str, Column] = {name: column[:-1] for name, column in laid.columns.items()}
-    posted: dict[str, Column] = {name: column[:count] for name, column in windows.columns.items()}
+    dates: dict[str, Column] = {name: laid.dates(name)[:-1] for name in laid.days}
+    posted: dict[str, Column] = {name: windows.dates(name)[:count] for name in windows.days}
     tables: dict[str, dict[str, Column]] = {
         "asked": {"which": which, "month": (months - laid.first).astype(np.int64), "paid_on": paid_on},
         "dates": {"which": numbers // laid.width, "month": numbers % laid.width, **dates},
@@ -191,8 +191,8 @@ def many_rows(count: int) -> Iterator[Ratio]:
 
     def take() -> object:
         return [
-            *(np.take(column, pair) for column in made.pairs.columns.values()),
-            *(np.take(column, window) for column in made.windows.columns.values()),
+            *(np.take(column, pair) for column in made.pairs.days.values()),
+            *(np.take(column, window) for column in made.windows.days.values()),
         ]
 
     actions: dict[str, tuple[Action, int]] = {
@@ -236,7 +236,7 @@ def ten_times_the_rows() -> Iterator[Ratio]:
     table = pairs.schedule(book, scopes, which, months)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    output = table.reason.nbytes + sum(column.nbytes for column in table.columns.values())
+    output = table.reason.nbytes + sum(column.nbytes for column in table.days.values())
     print(f"\n10,000,000 rows: {taken.median('ten million rows') * 1e3:.0f} ms, against ten times", end=" ")
     print(f"{taken.median('one million rows') * 1e3:.1f} ms; at most {peak / output:.3f} of the output in memory")
     yield taken.beside("ten million rows", "one million rows", "a row of ten million / of one million", times=10)
