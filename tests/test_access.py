@@ -22,6 +22,8 @@ from ebill.store.tables import clients as client_rows
 from ebill.store.users import User
 from tests.records import ACME, AT, BY, ZENITH, asked, changing, client, furnish, user
 
+pytestmark = pytest.mark.anywhere
+
 ALL = frozenset(ENTITLEMENTS)
 ADMINISTRATION = frozenset({"client_administration"})
 OTHER = "3000-OTHER"

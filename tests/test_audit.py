@@ -16,6 +16,8 @@ from ebill.store.engine import Store
 from ebill.store.tables import audit as rows
 from tests.records import ACME, AT, BY, account, changing, client, furnish, rule
 
+pytestmark = pytest.mark.anywhere
+
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 

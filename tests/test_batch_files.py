@@ -549,10 +549,10 @@ def test_killed_by_the_kernel_and_begun_again_the_command_gives_the_same(given: 
         content = write(table(some), tmp_path / "some.csv").read_bytes()
         head, _, body = content.partition(b"\r\n")
         file.write(head + b"\r\n")
-        for _ in range(100):
+        for _ in range(50):
             file.write(body)
     code = (
-        "import sys; from ebill.files import run, taking; run.PART, taking.BLOCK = 20_000, 1 << 18\n"
+        "import sys; from ebill.files import run, taking; run.PART, taking.BLOCK = 10_000, 1 << 17\n"
         f"from ebill.cli import main; sys.argv[1:] = ['batch', {str(source)!r}, '-o', {str(output)!r}, '--as-of', "
         f"{str(AS_OF)!r}]; main()"
     )
@@ -573,11 +573,11 @@ def test_killed_by_the_kernel_and_begun_again_the_command_gives_the_same(given: 
 
 
 def test_memory_is_flat(tmp_path: Path) -> None:
-    """Once more rows went by than are held until they are kept, three times as many take no more memory."""
+    """Once more rows went by than are held until they are kept, six times as many take no more memory."""
     some = write(table(rows(2_000, seed=30, kinds=10)), tmp_path / "some.csv").read_bytes()
     head, _, body = some.partition(b"\r\n")
     used = []
-    for times in (600, 1_800):
+    for times in (150, 900):
         source = tmp_path / f"{times}.csv"
         with source.open("wb") as file:
             file.write(head + b"\r\n")
@@ -585,7 +585,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
                 file.write(body)
         output = str(tmp_path / f"{times}.parquet")
         code = (
-            "import resource,sys; from ebill.cli import main\n"
+            "import resource,sys; from ebill.cli import main; from ebill.files import run; run.PART = 200_000\n"
             f"sys.argv=['ebill','batch',{str(source)!r},'-o',{output!r},'--as-of','2026-08-03']\n"
             "try: main()\nexcept SystemExit: pass\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

@@ -33,6 +33,8 @@ from tests.strategies import (
     rule,
 )
 
+pytestmark = pytest.mark.anywhere
+
 YEARS = [f"{year}-{number:02}" for year in range(2024, 2030) for number in range(1, 13)]
 
 

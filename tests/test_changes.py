@@ -52,6 +52,8 @@ from tests.sample import (
     writing,
 )
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture
 def filled(emptied_store: Store) -> Store:

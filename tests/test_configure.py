@@ -30,6 +30,8 @@ from tests.test_pages import HOSTILE
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME, MARK, ZENITH
 
+pytestmark = pytest.mark.anywhere
+
 Data = dict[str, Any]
 OF_CLIENT_AT = f"/clients/{ACME}/configure"
 OF_ACCOUNT_AT = f"/clients/{ACME}/bill-accounts/MAIN/configure"

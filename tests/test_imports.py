@@ -45,6 +45,8 @@ from tests.sample import (
 from tests.stores import empty
 from tests.strategies import PROFILE
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture
 def peopled(emptied_store: Store) -> Store:

@@ -44,6 +44,8 @@ from tests.sample import (
 )
 from tests.strategies import house
 
+pytestmark = pytest.mark.anywhere
+
 MONTHS = 8
 NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 JANUARY = datetime(2026, 1, 5, 14, tzinfo=UTC)

@@ -22,6 +22,8 @@ from ebill.web.pages.differences import MOST, differences
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME, AT, MARK, UNKNOWN, USERS, ZENITH
 
+pytestmark = pytest.mark.anywhere
+
 PAT = "/admin/users/pat-producer"
 EARLY = "0001-01-01T00:00:00+14:00"
 """An instant that no other zone has a date for."""

@@ -24,6 +24,8 @@ from tests.sample import count_of
 from tests.visits import MULTIPART, Visits, text_of, visits
 from tests.world import ACME, MARK, ZENITH
 
+pytestmark = pytest.mark.anywhere
+
 NEXT = datetime.now(UTC).year + 1
 HEAD = "record,client_id,account_id,name,team_id,state,kind,since,rule,cite,coverage_month,due_date,reason\r\n"
 NEW = HEAD + (

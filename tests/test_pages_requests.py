@@ -19,6 +19,8 @@ from ebill.web.pages import access_requests as page
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME, AT, MARK, UNKNOWN, ZENITH
 
+pytestmark = pytest.mark.anywhere
+
 HERE = "/access-requests"
 NAME = "<b>Eve</b> & Söhne"
 

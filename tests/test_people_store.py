@@ -21,6 +21,8 @@ from ebill.store.tokens import Token
 from ebill.store.users import User
 from tests.records import ACME, AT, ZENITH, asked, changing, furnish, user
 
+pytestmark = pytest.mark.anywhere
+
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
 PAT = user(entitlements=frozenset(ENTITLEMENTS))

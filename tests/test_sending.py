@@ -21,6 +21,8 @@ from ebill.errors import SettingRefused
 from ebill.sending import MailServer, Outcome
 from tests.receivers import LOOPBACK, Hook, Mailbox, hook, mailbox
 
+pytestmark = pytest.mark.anywhere
+
 AT = datetime(2031, 8, 25, 16, tzinfo=UTC)
 LOCAL = (ip_network("127.0.0.0/8"),)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

@@ -57,6 +57,8 @@ from tests.records import (
     user,
 )
 
+pytestmark = pytest.mark.anywhere
+
 HOUR = timedelta(hours=1)
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.licences import licences, pins
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 ALLOWED = {

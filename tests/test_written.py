@@ -29,6 +29,8 @@ from ebill.store.payments import Payment
 from tests.books import TEXT, book, edited
 from tests.records import ACME, AT, account, changing, client, exception, furnish, rule
 
+pytestmark = pytest.mark.anywhere
+
 Kept = dict[str, list[Any]]
 MONTH = np.datetime64("2026-07", "M")
 NOWS = (datetime(2026, 8, 4, 3, 59, tzinfo=UTC), datetime(2026, 8, 4, 4, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC))

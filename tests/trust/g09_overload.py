@@ -42,14 +42,14 @@ async def _phase(target: Target, rate: float, seconds: float) -> tuple[list[Seen
 
 
 async def _seen(run: Run, port: int) -> str:
-    target, seconds = Target(port), run.pick(3.0, 20.0)
+    target, seconds = Target(port), run.pick(2.0, 20.0)
     await closed_loop(target, CALLERS, 1.0, _request)
     capacity = await closed_loop(target, CALLERS, run.pick(2.0, 10.0), _request)
     usual = quantile(0.99, await open_loop(target, capacity * LIGHT, seconds, _request))
     told, goodput = [], dict[float, float]()
     # Among other tests no time means much: there it must only be bounded, and be turned away what is too much.
     most, least = run.pick((10.0, 0.2), (1.0, 0.7))
-    for times, span in run.pick([(1, 3.0), (4, 3.0)], [(1, seconds), (2, seconds), (4, seconds), (10, 60.0)]):
+    for times, span in run.pick([(1, 2.0), (4, 2.0)], [(1, seconds), (2, seconds), (4, seconds), (10, 60.0)]):
         run.say(f"{times} times what it can do")
         good, shed = await _phase(target, capacity * times, span)
         late = max(each.late for each in good + shed)

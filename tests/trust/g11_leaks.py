@@ -59,7 +59,7 @@ def _asked(connection: HTTPConnection, port: int, number: int) -> None:
 
 def show(run: Run) -> str:
     """Measure it after a warm-up, and after many more requests."""
-    many, warm = run.pick((2_000, 800), (50_000, 5_000))
+    many, warm = run.pick((1_200, 500), (50_000, 5_000))
     with service(run.folder) as served:
         (worker,) = [pid for pid in served.children() if size(pid).threads > 1]
         connection, before = HTTPConnection("127.0.0.1", served.port, timeout=30), Size(0, 0, 0)
