@@ -25,6 +25,8 @@ from ebill.web.books import THREAD
 from tests.books import TEXT, edited
 from tests.world import ACME, UNKNOWN, ZENITH, Door, book_file, door, fill, rehearsed
 
+pytestmark = pytest.mark.anywhere
+
 CLIENT = f"/v1/clients/{ACME}"
 ACCOUNT = f"{CLIENT}/bill-accounts/MAIN"
 SETTINGS = {"name": "Acme Ltd", "team_id": "north", "state": "PA"}

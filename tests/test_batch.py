@@ -26,6 +26,8 @@ from ebill.rulebook import entered as given_by
 from ebill.schedule import DATE_NAMES
 from tests.books import NOW, book, entered, month, row, section, small
 
+pytestmark = pytest.mark.anywhere
+
 ROWS = 1_000_000
 FIRST, COUNT = np.datetime64("1998-11", "M"), 1_228  # to 2101-02
 MONTHS = FIRST + np.arange(COUNT)

@@ -29,6 +29,8 @@ from ebill.standing import WARNINGS, warnings
 from tests import accounts, books
 from tests.accounts import RULES, Row, alone, rows
 
+pytestmark = pytest.mark.anywhere
+
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
 TEXT = pa.string()
 
@@ -70,7 +72,6 @@ def test_10_000_rows_good_and_bad_are_answered_as_each_is_alone() -> None:
     assert {"invalid_input", "not_billed", "exception_too_far"} <= reasons.keys()
 
 
-@pytest.mark.anywhere
 def test_a_million_rows_of_many_rule_sets_are_each_as_alone() -> None:
     kinds = 150
     every = [{**row, "account_id": None, "as_of": None, "paid_at": None} for row in rows(kinds, seed=6, kinds=kinds)]

@@ -23,6 +23,8 @@ from tests.conftest import upgraded
 from tests.stores import QUICK
 from tests.world import book_file
 
+pytestmark = pytest.mark.anywhere
+
 BOOK = books.book(books.TEXT)
 NOW = datetime(2026, 8, 3, 16, tzinfo=UTC)
 

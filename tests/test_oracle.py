@@ -49,6 +49,8 @@ from tests.strategies import (
 from tests.test_posting import CLOCKS, scan
 from tests.test_schedule import check_case
 
+pytestmark = pytest.mark.anywhere
+
 DATES = 300_000
 PARTS = 3
 SEED = os.environ.get("ORACLE_SEED", "2026-08-01")
@@ -356,7 +358,6 @@ def test_a_calendar_is_closed_when_the_library_says_so(name: str) -> None:
     assert bound.is_open(days).tolist() == [oracle.is_business_day(day, name) for day in days.tolist()]
 
 
-@pytest.mark.anywhere
 def test_in_every_zone_a_cutoff_is_found_not_daily_as_by_looking_at_every_day() -> None:
     """One of five times for each zone of the world, by turns, for the first ten years."""
     for index, zone in enumerate(sorted(available_timezones())):

@@ -15,6 +15,8 @@ from ebill.web.pages import payments as page
 from tests.visits import Visits, text_of, visits
 from tests.world import ACME
 
+pytestmark = pytest.mark.anywhere
+
 AT = f"/clients/{ACME}/bill-accounts/MAIN/payments"
 API = f"/v1/clients/{ACME}/bill-accounts/MAIN/payments"
 NOW = datetime.now(UTC)
