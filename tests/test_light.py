@@ -1,5 +1,6 @@
 """What is slow to load is loaded by what needs it alone, and what was worked out beforehand is what would be now."""
 
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -9,6 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from ebill import bound, dates, grammar
+from ebill.cli import later
 from ebill.store import engine
 from tests import bound as writer
 
@@ -86,6 +88,27 @@ def test_no_thread_waits_for_what_nobody_asks_of_numpy() -> None:
         "print(len(os.listdir('/proc/self/task')))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).endswith("\n1\n")
+
+
+def test_the_pattern_of_mail_addresses_is_compiled_when_it_is_first_asked() -> None:
+    code = (
+        "import re; ours = re.compile; from ebill.cli import main; "
+        "main(['posting', '--state=NY', '--paid-at=2026-07-02'], standalone_mode=False); "
+        "from marshmallow import ValidationError, validate; waits = type(validate.Email.DOMAIN_REGEX).__name__\n"
+        "try: validate.Email()('somebody@example_org')\n"
+        "except ValidationError as refused: print(waits, refused, validate.Email()('a@Example.ORG'), "
+        "validate.Email.DOMAIN_REGEX.flags, re.compile is ours)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
+    assert said.endswith("Later Not a valid email address. a@Example.ORG 34 True\n")
+
+
+def test_every_other_pattern_is_compiled_at_once() -> None:
+    with pytest.raises(re.error), later.compiling():
+        re.compile("(")
+    with later.compiling():
+        found = [re.compile("[a-\uffff]"), re.compile("a", re.IGNORECASE), re.compile(b"a", re.IGNORECASE)]
+    assert {type(each) for each in found} == {re.Pattern}
 
 
 def test_to_load_the_service_needs_no_migrations_and_no_holidays() -> None:
