@@ -14,7 +14,7 @@ from ebill.batch.groups import Scopes
 from ebill.dates import DAY, FIRST_MONTH, library_calendar, months_from
 from ebill.errors import DatesOutOfOrder, Refusal
 from ebill.rulebook import Layer, Life, Row, RuleBook, Scope, Section
-from ebill.rules import DayRule, Due
+from ebill.rules import DayRule, Due, Inherited
 from ebill.schedule import DATE_NAMES, FixedDates
 from tests import oracle
 from tests.strategies import (
@@ -88,6 +88,17 @@ def draw_scope(rng: random.Random) -> Scope:
     return Scope("PA", None, rows, fixed, month(ends) if ends else None, month(begins) if begins else None)
 
 
+def twin(rng: random.Random, scope: Scope) -> Scope:
+    """Give a scope that differs in what one row says."""
+    rows = list(scope.rows)
+    at = rng.randrange(len(rows))
+    kind = rows[at].kind
+    rows[at] = rows[at]._replace(rule=Inherited(kind) if rng.random() < 0.5 else rule(kind, draw_rule(rng, kind)))
+    return Scope(
+        scope.state, None, tuple(rows), scope.exceptions, scope.last_coverage_month, scope.first_coverage_month
+    )
+
+
 def live(book: RuleBook, scope: Scope) -> Life | Refusal:
     try:
         return book.life(scope)
@@ -114,9 +125,10 @@ def alone(life: Life | Refusal, first: Any, width: int) -> tuple[list[int], list
 def test_hundreds_of_drawn_scopes_have_the_dates_and_refusals_that_each_has_alone(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  # no secret
     book, scopes = empty(), [draw_scope(rng) for _ in range(100)]
+    scopes += [twin(rng, scope) for scope in scopes]
     lives = [live(book, scope) for scope in scopes]
     refused = {number: str(life) for number, life in enumerate(lives) if isinstance(life, Refusal)}
-    assert 10 < len(refused) < 60
+    assert 20 < len(refused) < 150
     assert refused.keys() <= Scopes(book, scopes).doubtful
     for name, width in (("2026-01", 24), ("2000-01", 2), ("2099-06", 7), ("2025-03", 36), ("2026-07", 1)):
         found = pairs.pairs(book, scopes, month(name), width)
@@ -138,6 +150,25 @@ def test_scopes_are_taken_for_alike_only_where_all_their_rows_stand_alike() -> N
         for days, (since, layer) in enumerate(product(("2026-02", "2026-05", "2026-09"), layers), 40)
     ]
     scopes = [Scope("PA", rows=(*defaults, sixty, other)) for other in others]
+    book = empty()
+    found = pairs.pairs(book, scopes, month("2026-01"), 12)
+    for number, scope in enumerate(scopes):
+        _, columns = alone(live(book, scope), month("2026-01"), 12)
+        rows = slice(number * 12, (number + 1) * 12)
+        assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, scope
+
+
+@pytest.mark.parametrize("kind", ["due", "generation", "grace", "pay_by", "grace_floor"])
+@pytest.mark.parametrize("turned", [False, True], ids=["inherited first", "inherited last"])
+def test_a_rule_that_is_inherited_again_is_not_alike_one_of_its_kind(kind: Any, turned: bool) -> None:
+    given = {"due": {"day": 5}, "generation": {"days_before_due": 30}, "grace": {"days": 45},
+             "pay_by": {"days_before_next_invoice": 9}, "grace_floor": {"days": 50}}[kind]  # fmt: skip
+    defaults = tuple(row for each in DEFAULTS for row in scope_rows(**{each: DEFAULTS[each]}))
+    scopes = [
+        Scope("PA", rows=(*defaults, Row(month("2026-02"), own, "a test", "client")))
+        for own in (Inherited(kind), rule(kind, given), Inherited(kind))
+    ]
+    scopes = scopes[:2][::-1] if turned else scopes
     book = empty()
     found = pairs.pairs(book, scopes, month("2026-01"), 12)
     for number, scope in enumerate(scopes):

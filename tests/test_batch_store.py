@@ -100,6 +100,30 @@ def test_a_rule_entered_that_nobody_has_confirmed_is_warned_of_from_its_month_on
         assert ("assumed_rule" in row["warnings"].split()) == (row["coverage_month"] >= "2026-03")
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["taken back first", "taken back last"])
+def test_a_client_that_takes_its_rule_back_has_not_the_dates_of_one_that_changes_it(
+    filled: Store, book: RuleBook, turned: bool
+) -> None:
+    whose = ["X2", "X1"] if turned else ["X1", "X2"]
+    with records.changing(filled) as connection:
+        for client_id, then in zip(whose, ('{"grace": "inherited"}', '{"grace": {"days": 45}}'), strict=True):
+            client = records.client(client_id, team_id="east", state="PA", bills_here_since=None)
+            store_of_clients.put_client(connection, client, "ada-admin", NOW)
+            account = records.account(client_id=client_id, product=None, state=None)
+            store_of_clients.put_account(connection, account, "ada-admin", NOW)
+            entries = [
+                records.rule(since, client_id=client_id, rule=text, kind="grace")
+                for since, text in (("2025-01", '{"grace": {"days": 60}}'), ("2026-06", then))
+            ]
+            store_of_clients.add_entries(connection, entries, "ada-admin", NOW)
+    grace = {
+        (row["client_id"], row["coverage_month"]): (row["grace_end_date"] - row["due_date"]).days
+        for row in read(filled, book)
+        if row["client_id"] in whose
+    }
+    assert [grace[client_id, month] for month in ("2026-05", "2026-06") for client_id in whose] == [60, 60, 30, 45]
+
+
 def test_rows_come_by_client_and_account_and_month_whatever_the_blocks(
     filled: Store, book: RuleBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from ebill.dates import FIRST_MONTH, LAST_MONTH, Calendar, Flags, as_days, month
 from ebill.errors import Refusal
 from ebill.posting import day_without
 from ebill.rulebook import Row, RuleBook, Scope, Timeline
-from ebill.rules import Due, Generation, Grace, Kind, PayBy, Posting
+from ebill.rules import Due, Generation, Grace, Inherited, Kind, PayBy, Posting
 from ebill.schedule import (
     EXCEPTION_LIMIT,
     FIXED_NAMES,
@@ -51,7 +51,7 @@ TRIED: Final = 64
 
 _DAY_RULES: Final[tuple[Kind, ...]] = ("due", "generation", "grace", "pay_by")
 _VARIES: Final = (*_DAY_RULES, "grace_floor")
-"""Kinds of rules of which a pattern has any: the others are the same for all its scopes."""
+"""Kinds of rules of which a pattern has any; the others, and what is inherited again, are alike in all its scopes."""
 _NO_POSTING: Final = Posting(0, 0, time(0))
 _STANDS: Final = [itemgetter(place) for place, name in enumerate(Row._fields) if name not in ("rule", "cite")]
 """Where a row stands: all but what it says. Read one by one, no row makes another tuple for the collector to visit."""
@@ -171,7 +171,10 @@ class Scopes:
         which = self.numbers.of(list(map(attrgetter("rule"), rows)))
         self.numbers.settle()
         places = {kind: place for place, kind in enumerate(_VARIES)}
-        said = [places.get(rule.kind, len(places) + number) for number, rule in enumerate(self.numbers.rules)]
+        said = [
+            len(places) + number if isinstance(rule, Inherited) else places.get(rule.kind, len(places) + number)
+            for number, rule in enumerate(self.numbers.rules)
+        ]
         keys = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
         of_rows, width = keys.tobytes(), keys.strides[0]
         alike: dict[Any, list[int]] = {}
