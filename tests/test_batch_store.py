@@ -1,6 +1,8 @@
 """`ebill batch --from-store`: every month of every account is as its client's schedule has it, payments and all."""
 
 import json
+import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -52,9 +54,10 @@ def read(store: Store, book: RuleBook, user: User = OPERATOR, count: int = COUNT
     return found
 
 
-def test_every_month_of_every_account_is_as_its_schedule_has_it(filled: Store, book: RuleBook) -> None:
+def compared(filled: Store, book: RuleBook) -> Counter[str]:
+    """Compare all rows with the schedules of their clients; count them."""
     found = {(row["client_id"], row["account_id"], row["coverage_month"]): row for row in read(filled, book)}
-    counted = paid = elsewhere = 0
+    counted = Counter[str]()
     with filled.reading() as connection:
         for client_id in sorted({client_id for client_id, _, _ in found}):
             answer = clients.schedule(connection, book, OPERATOR, client_id, None, Window(FIRST, COUNT), NOW)
@@ -64,26 +67,74 @@ def test_every_month_of_every_account_is_as_its_schedule_has_it(filled: Store, b
                 for unbilled in account.get("not_billed", ()):
                     row = found[*whose, unbilled["coverage_month"]]
                     assert (row["reason"], row["detail"]) == ("not_billed", unbilled["reason"])
-                    counted += 1
+                    counted["not billed"] += 1
                 for month, invoice in months.items():
                     row = found[*whose, month]
                     assert (row["state"], row["product"]) == (account["state"], account["product"])
-                    counted += 1
                     if invoice["standing"] == "billed_elsewhere":
                         assert (row["reason"], row["detail"]) == ("billed_elsewhere", invoice["detail"])
-                        elsewhere += 1
+                        counted["elsewhere"] += 1
                         continue
+                    counted["billed"] += 1
                     assert [row[name] for name in DATE_NAMES] == [invoice[name] for name in DATE_NAMES]
                     assert (row["standing"], row["as_of"]) == (invoice["standing"], account["as_of"])
                     assert row["warnings"].split() == [warned["code"] for warned in invoice["warnings"]]
                     if "payment" in invoice:
                         assert row["posts_by_date"] == invoice["payment"]["posts_by_date"]
-                        paid += 1
+                        counted["paid"] += 1
                     else:
                         assert row["posts_by_date"] is None
-    assert counted == len(found)
-    assert paid > 20
-    assert elsewhere > 0
+    assert counted["billed"] + counted["not billed"] + counted["elsewhere"] == len(found)
+    return counted
+
+
+def test_every_month_of_every_account_is_as_its_schedule_has_it(filled: Store, book: RuleBook) -> None:
+    counted = compared(filled, book)
+    assert counted["paid"] > 20
+    assert counted["elsewhere"] > 0
+
+
+OWN: dict[str, list[Any]] = {
+    "due": [{"day": 5}, {"day": 1, "roll": "following"}],
+    "generation": [{"days_before_due": 20}, {"days_before_due": 25}, {"day_of_month": 12}, {"business_day": -3}],
+    "grace": [{"days": 45}, {"days": 60}, {"calendar_months": 2}],
+    "pay_by": [{"days_before_next_invoice": 4}, {"days_before_next_invoice": 4, "unit": "business"}],
+    "posting": [{"min_business_days": 1, "max_business_days": 2, "cutoff": "12:00"}],
+    "calendar": ["US-PA", "XFED"],
+    "timezone": ["America/Chicago", "Pacific/Honolulu"],
+    "skip_coverage_months": [[7], [], [1, 12]],
+}
+"""Few rules of each kind, so that many accounts nearly have the same."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_so_it_is_where_many_accounts_differ_in_little(filled: Store, book: RuleBook, seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311  # no secret
+    kinds = rng.sample(sorted(OWN), 3)
+    with records.changing(filled) as connection:
+        for client_id in (f"X{number:02}" for number in range(40)):
+            client = records.client(
+                client_id,
+                team_id="east",
+                state=rng.choice(("PA", "NY")),
+                product=rng.choice((None, None, "cobra")),
+                bills_here_since=rng.choice((None, None, "2026-01")),
+                last_coverage_month=rng.choice((None, None, None, "2026-07")),
+            )
+            store_of_clients.put_client(connection, client, "ada-admin", NOW)
+            accounts = ["A1", "A2"][: rng.randint(1, 2)]
+            for account_id in accounts:
+                account = records.account(account_id, client_id=client_id, product=rng.choice((None, "cobra")))
+                store_of_clients.put_account(connection, account, "ada-admin", NOW)
+            entries = []
+            for kind in rng.choices(kinds, k=rng.randint(1, 3)):
+                own = "inherited" if rng.random() < 0.35 else rng.choice(OWN[kind])
+                whose = rng.choice((None, None, *accounts))
+                since = rng.choice(("2025-01", "2025-12", "2026-03", "2026-06"))
+                text = json.dumps({kind: own})
+                entries.append(records.rule(since, client_id=client_id, account_id=whose, kind=kind, rule=text))
+            store_of_clients.add_entries(connection, entries, "ada-admin", NOW)
+    assert compared(filled, book)["billed"] > 800
 
 
 def test_a_rule_entered_that_nobody_has_confirmed_is_warned_of_from_its_month_on(filled: Store, book: RuleBook) -> None:
