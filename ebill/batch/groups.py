@@ -10,6 +10,7 @@ all that it governs. No scope that `RuleBook.life` refuses is not doubtful; whoe
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import time
 from itertools import chain, pairwise
@@ -176,15 +177,12 @@ class Scopes:
             for number, rule in enumerate(self.numbers.rules)
         ]
         keys = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
-        of_rows, width = keys.tobytes(), keys.strides[0]
-        alike: dict[Any, list[int]] = {}
-        starts, end = [], 0
-        for number, scope in enumerate(self.scopes):
-            starts.append(end)
-            start, end = end, end + len(scope.rows)
-            key = scope.state, scope.product, of_rows[start * width : end * width]
-            alike.setdefault(key, []).append(number)
-        begins = np.array(starts, np.intp)
+        ends = np.cumsum([0, *map(len, map(attrgetter("rows"), self.scopes))])
+        begins, cuts = ends[:-1], (ends * keys.strides[0]).tolist()
+        of_rows = map(keys.tobytes().__getitem__, map(slice, cuts, cuts[1:]))
+        alike: defaultdict[Any, list[int]] = defaultdict(list)
+        for number, key in enumerate(zip(map(attrgetter("state", "product"), self.scopes), of_rows, strict=True)):
+            alike[key].append(number)
         for numbers in alike.values():
             first = self.scopes[numbers[0]]
             try:
