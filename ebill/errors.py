@@ -785,6 +785,8 @@ class TableRefused(Refusal):
     def __init__(self, faults: Sequence[Fault]) -> None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__(f"The columns have {count}; nothing was done.", faults)
+        for fault in faults:  # who calls the library sees them below the error
+            self.add_note(f"{fault.pointer}: {fault.detail}")
 
 
 class FileRefused(Refusal):

@@ -440,12 +440,30 @@ def test_a_huge_cell_is_a_bad_row_and_an_endless_line_is_refused(tmp_path: Path)
     assert not (tmp_path / "never.csv").exists()
 
 
-def test_an_open_quote_costs_its_own_row_and_no_other_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1 << 22, 200])
+@pytest.mark.parametrize(
+    ("closed", "bad"), [((), {3}), ((7,), {3}), ((9,), {3}), (tuple(range(4, 10)), {3})], ids=["never", "7", "9", "all"]
+)
+def test_an_open_quote_costs_its_own_row_and_no_other(
+    closed: tuple[int, ...], bad: set[int], block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether no other quote comes, or one that looks as if it closed this one, some rows later."""
+    monkeypatch.setattr("ebill.files.taking.BLOCK", block)
     source = tmp_path / "in.csv"
-    source.write_text('state,coverage_month\nPA,2026-08\n"PA,2026-08\n' + "PA,2026-08\n" * 3)
+    lines = [f'"A{number}",PA,2026-08' if number in closed else f"A{number},PA,2026-08" for number in range(10)]
+    lines[3] = '"' + lines[3]
+    source.write_text("\n".join(["account_id,state,coverage_month", *lines, ""]))
     found = told(answered(source, tmp_path / "out.csv"))
-    assert found[0]["reason"] is None
-    assert {row["reason"] for row in found[1:]} == {"malformed_row"}
+    assert [row["reason"] for row in found] == ["malformed_row" if number in bad else None for number in range(10)]
+    assert [row["account_id"] for row in found] == [None if number in bad else f"A{number}" for number in range(10)]
+
+
+def test_a_file_of_open_quotes_is_read_in_time_and_every_line_of_it_told(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("state,coverage_month\n" + '"PA,2026-08\n' * 20_000 + "PA,2026-08\n")
+    assert [row["reason"] for row in told(answered(source, tmp_path / "out.csv"))] == ["malformed_row"] * 20_000 + [
+        None
+    ]
 
 
 # Rejects

@@ -340,6 +340,24 @@ def test_a_column_that_is_there_twice_is_refused() -> None:
     with pytest.raises(TableRefused, match=r"^The columns have 1 fault") as refused:
         batch.schedule(twice, book())
     assert [(fault.pointer, fault.detail) for fault in refused.value.faults] == [("/state", "is there more than once")]
+    assert refused.value.__notes__ == ["/state: is there more than once"]
+
+
+def test_whatever_gives_itself_as_arrow_is_a_table() -> None:
+    given = pa.table({"state": ["PA", "XX"], "coverage_month": ["2026-08"] * 2})
+
+    class Frame:
+        def __arrow_c_stream__(self, schema: Any = None) -> Any:
+            return given.__arrow_c_stream__(schema)
+
+    views = given.cast(pa.schema([(name, pa.string_view()) for name in given.schema.names]))
+    expected = batch.schedule(given, book(), now=NOW)
+    assert batch.schedule(Frame(), book(), now=NOW).equals(expected)
+    assert (
+        batch.schedule(views, book(), now=NOW)
+        .select(["due_date", "reason"])
+        .equals(expected.select(["due_date", "reason"]))
+    )
 
 
 # What it is made of

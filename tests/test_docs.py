@@ -65,8 +65,18 @@ def agrees(answer: str, expected: str) -> bool:
     return re.fullmatch(pattern, answer.strip()) is not None
 
 
-@pytest.mark.parametrize(("command", "expected"), CONSOLE, ids=[command for command, _ in CONSOLE])
-def test_a_command_is_answered_as_the_readme_says(command: str, expected: str, place: Path, served: str) -> None:
+@pytest.fixture(scope="module")
+def before() -> set[int]:
+    """What a reader has done so far, who goes through the README from its beginning."""
+    return set()
+
+
+@pytest.mark.parametrize("number", range(len(CONSOLE)), ids=[command for command, _ in CONSOLE])
+def test_a_command_is_answered_as_the_readme_says(number: int, place: Path, served: str, before: set[int]) -> None:
+    for earlier in sorted(set(range(number)) - before):
+        ran(CONSOLE[earlier][0].replace(SERVED, served), place)
+    before.update(range(number + 1))
+    command, expected = CONSOLE[number]
     answer = ran(command.replace(SERVED, served), place)
     assert agrees(answer, expected), answer
 

@@ -441,8 +441,9 @@ def said(faults: Iterable[Fault]) -> str:
 
 
 def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: datetime | None = None) -> Any:
-    """Give the dates of a pyarrow Table of questions as a Table: columns as this module's docstring has them.
+    """Give the dates of a table of questions as a pyarrow Table: columns as this module's docstring has them.
 
+    The questions are a pyarrow Table, or whatever gives itself as Arrow, as data frames of pandas and polars do.
     Invoices stand as of `as_of`, or today where `now` (aware) is given; see `Batches`. Raises TableRefused for columns
     that are missing, unknown, given twice, or of another type, for clock times where days are asked for, and for a
     dictionary that lacks what a row points to; a bad row has its `reason` instead.
@@ -459,6 +460,7 @@ def schedule(table: Any, book: RuleBook, *, as_of: date | None = None, now: date
     '/state: No state "XX" is configured; the configured states are DE, NY, PA, WV.'
     """
     pa = arrow()
+    table = table if isinstance(table, pa.Table) else pa.table(table)
     wanted = readable_schema(table.schema)
     most = TABLE if wanted.equals(table.schema) else BATCH
     found = answers(book, table.to_batches(max_chunksize=most), as_of=as_of, now=now)

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NamedTuple, cast
 
@@ -42,6 +43,8 @@ BLOCK: Final = 1 << 22
 """Bytes of text that are read together, about."""
 LINE_MOST: Final = strictcsv.LONGEST
 """Bytes of a line, without its end: an endless one would fill the memory."""
+AGAIN_MOST: Final = 4
+"""How often the lines of a block are read again, at most, because a row that is none took them in."""
 HEAD_MOST: Final = 1 << 16
 ALIKE: Final = [*KIND, "coverage_month"]
 """Columns in which the same comes again and again: Parquet has it once, and so it is read."""
@@ -256,16 +259,24 @@ class Csv(Lined):
         return super()._last(content, ends)
 
     def _one_by_one(self, content: bytes) -> Read:
+        """Read row by row. One that is none is a line: those that a stray quote took in with it are read again."""
         rows: list[dict[str, str | None]] = []
         unread: dict[int, Unread] = {}
-        lines = strictcsv.Rows(io.StringIO(content.decode(errors="surrogateescape"), newline="\n"))
+        text = io.StringIO(content.decode(errors="surrogateescape"), newline="\n").readlines()
+        begin, lines, again = 0, strictcsv.Rows(text), AGAIN_MOST * len(text)
         while True:
             row: dict[str, str | None] = {}
+            before = begin + lines.lines_read
             try:
                 cells = next(lines, None)
             except strictcsv.Error as error:
                 unread[len(rows)] = Reason("malformed_row", f"this is not a row of CSV: {error}")
                 rows.append(row)
+                taken = begin + lines.lines_read - before
+                if taken > 1 and again > 0:
+                    again -= taken
+                    begin = before + 1
+                    lines = strictcsv.Rows(islice(text, begin, None))
                 continue
             if cells is None:
                 return Read(_batch(rows, self.names), unread)
