@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from ebill.batch.columns import NONE
+from ebill.batch.columns import NONE, day_numbers
 from ebill.batch.groups import Scopes
 from ebill.dates import FIRST_MONTH, MONTHS, Calendar, Flags, as_days
 from ebill.errors import Refusal
@@ -215,7 +215,7 @@ class Laid:
             by_page.warned[here] = group.warned(YEAR)
             for place, name in enumerate(DATE_NAMES):
                 days = group.dates.trails[name].days[..., :YEAR]
-                by_page.days[place, here] = np.where(usable & ~np.isnat(days), days.astype(np.int64), NONE)
+                by_page.days[place, here] = np.where(usable, day_numbers(days), NONE)
         laid = entries.cut(slice(begin * YEAR, end * YEAR))
         generation, due, grace_end = (laid.column(name) for name in FIXED_NAMES)
         stands: Numbers = standing(generation, due, grace_end, cast(Any, laid.today))

@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NamedTuple, cast
 
@@ -276,7 +275,7 @@ class Csv(Lined):
                 if taken > 1 and again > 0:
                     again -= taken
                     begin = before + 1
-                    lines = strictcsv.Rows(islice(text, begin, None))
+                    lines = strictcsv.Rows(map(text.__getitem__, range(begin, len(text))))
                 continue
             if cells is None:
                 return Read(_batch(rows, self.names), unread)
