@@ -121,6 +121,16 @@ def alone(life: Life | Refusal, first: Any, width: int) -> tuple[list[int], list
     return reasons, [list(column) for column in zip(*rows, strict=True)]
 
 
+def are_as_alone(scopes: list[Scope]) -> None:
+    """Compare a year of scopes taken together with that of each."""
+    book = empty()
+    found = pairs.pairs(book, scopes, month("2026-01"), 12)
+    for number, scope in enumerate(scopes):
+        _, columns = alone(live(book, scope), month("2026-01"), 12)
+        rows = slice(number * 12, (number + 1) * 12)
+        assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, scope
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_hundreds_of_drawn_scopes_have_the_dates_and_refusals_that_each_has_alone(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  # no secret
@@ -150,12 +160,7 @@ def test_scopes_are_taken_for_alike_only_where_all_their_rows_stand_alike() -> N
         for days, (since, layer) in enumerate(product(("2026-02", "2026-05", "2026-09"), layers), 40)
     ]
     scopes = [Scope("PA", rows=(*defaults, sixty, other)) for other in others]
-    book = empty()
-    found = pairs.pairs(book, scopes, month("2026-01"), 12)
-    for number, scope in enumerate(scopes):
-        _, columns = alone(live(book, scope), month("2026-01"), 12)
-        rows = slice(number * 12, (number + 1) * 12)
-        assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, scope
+    are_as_alone(scopes)
 
 
 @pytest.mark.parametrize("kind", ["due", "generation", "grace", "pay_by", "grace_floor"])
@@ -169,12 +174,7 @@ def test_a_rule_that_is_inherited_again_is_not_alike_one_of_its_kind(kind: Any, 
         for own in (Inherited(kind), rule(kind, given), Inherited(kind))
     ]
     scopes = scopes[:2][::-1] if turned else scopes
-    book = empty()
-    found = pairs.pairs(book, scopes, month("2026-01"), 12)
-    for number, scope in enumerate(scopes):
-        _, columns = alone(live(book, scope), month("2026-01"), 12)
-        rows = slice(number * 12, (number + 1) * 12)
-        assert [found.dates(each)[rows].tolist() for each in DATE_NAMES] == columns, scope
+    are_as_alone(scopes)
 
 
 def test_scopes_that_keep_the_order_are_not_doubted_and_need_no_look_at_any_month(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from marshmallow import ValidationError
 
-from ebill.batch.columns import NONE
+from ebill.batch.columns import NONE, day_numbers
 from ebill.batch.laid import Numbers, Way
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, MONTH, Calendar
 from ebill.grammar import read_day, read_moment
@@ -173,9 +173,7 @@ def _windows(posting: Posting, calendar: Calendar) -> tuple[Numbers, Numbers, Nu
     received_on = received(np.arange(_FIRST, _LAST + 2), np.zeros(1, bool), calendar)
     posts_from, posts_by = posts(received_on, posting, calendar)
     unknown = np.isnat(posts_by)
-    first, last, by = (
-        np.where(unknown, NONE, days.astype(np.int64)).astype(np.int32) for days in (received_on, posts_from, posts_by)
-    )
+    first, last, by = (np.where(unknown, NONE, day_numbers(days)) for days in (received_on, posts_from, posts_by))
     return first, last, by
 
 
