@@ -49,6 +49,8 @@ EVIDENCE: Final = range(1999, 2101)
 
 NO_DAY: Final = np.datetime64("NaT", "D")
 _EPOCH = date(1970, 1, 1).toordinal()
+_NO_NUMBER = -(1 << 62)
+"""The number of no business day, nor of any counted from it."""
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -142,6 +144,12 @@ def latest_before(days: Days, in_month: Callable[[Months], Days]) -> Days:
     return np.where(same_month < days, same_month, in_month(month - 1))
 
 
+def _or_last(places: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.intp]:
+    """Give places in a table of so many rows, the last one for all that lie outside."""
+    found: npt.NDArray[np.intp] = np.minimum(places.view(np.uint64), count - 1).view(np.intp)  # below 0 is beyond all
+    return found
+
+
 class Calendar:
     """Business days: not a weekend, not a holiday, and within the years the calendar knows.
 
@@ -161,17 +169,18 @@ class Calendar:
         self.first, self.last = first, last
         self.weekend = weekend
         self._closed = {day: closed[day] for day in sorted(closed)}
-        self._first, self._last = np.datetime64(first, "D"), np.datetime64(last, "D")
-        every = np.arange(self._first, self._last + 1)
+        self._first_number = first.toordinal() - _EPOCH
+        every = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
         is_open = np.array([day not in weekend for day in range(7)])[weekday_of(every)]
+        is_open = np.append(is_open, False)  # for all days that are not known
         numbers = np.array([day.toordinal() for day in self._closed], np.int64)
         days = (numbers - _EPOCH).astype(DAY)  # a tenth of the time that `as_days` takes
         self._is_open: Flags = is_open
-        place, known = self._placed(days)
-        is_open[place[known]] = False
-        self._before: npt.NDArray[np.intp] = np.cumsum(is_open) - is_open
+        is_open[self._placed(days)] = False
+        self._before: npt.NDArray[np.int64] = np.cumsum(is_open) - is_open
         """How many business days come before each day: the number of the first one from there on."""
-        self._open_days: Days = np.append(every[is_open], NO_DAY)
+        self._before[-1] = _NO_NUMBER
+        self._open_days: Days = np.append(every[is_open[:-1]], NO_DAY)
 
     def __repr__(self) -> str:
         return f"<Calendar {self.name}, {self.first} to {self.last}>"
@@ -187,26 +196,24 @@ class Calendar:
             return self
         return Calendar(name or self.name, {**closures, **self._closed}, self.first, self.last, self.weekend)
 
-    def _placed(self, days: Days) -> tuple[npt.NDArray[np.intp], Flags]:
-        """Give where each day stands in the tables, and which are known; the others take the place of the first."""
-        place = (days - self._first).astype(np.intp)  # far before the first where there is no day
-        known = (place >= 0) & (place < len(self._is_open))
-        return np.where(known, place, 0), known
+    def _placed(self, days: Days) -> npt.NDArray[np.intp]:
+        """Give where each day stands in the tables: a day that is not known stands at their end."""
+        place = np.asarray(days).view(np.int64) - self._first_number  # far away where there is no day
+        return _or_last(place, len(self._is_open))
 
-    def _numbered(self, numbers: npt.NDArray[np.integer], known: Flags) -> Days:
-        """Give business days by their number, from 0; NaT for a number of none, and where the day was not `known`."""
-        there = known & (numbers >= 0) & (numbers < len(self._open_days))
-        return self._open_days[np.where(there, numbers, -1)]
+    def _numbered(self, numbers: npt.NDArray[np.int64]) -> Days:
+        """Give business days by their number, from 0; NaT for a number of none."""
+        return self._open_days[_or_last(numbers, len(self._open_days))]
 
     def is_open(self, days: Days) -> Flags:
         """Tell which days are business days; a day beyond the calendar is not known to be one."""
-        place, known = self._placed(days)
-        return known & self._is_open[place]
+        return self._is_open[self._placed(days)]
 
     def is_closed(self, days: Days) -> Flags:
         """Tell which days are closed for a reason, as `why_closed` does: beyond the calendar, weekends alone."""
-        place, known = self._placed(days)
-        return np.where(known, ~self._is_open[place], np.isin(weekday_of(days), list(self.weekend)))
+        place = self._placed(days)
+        is_known = place < len(self._is_open) - 1
+        return np.where(is_known, ~self._is_open[place], np.isin(weekday_of(days), list(self.weekend)))
 
     def roll(self, days: Days, roll: Roll) -> Days:
         """Move each closed day to an open one.
@@ -217,8 +224,8 @@ class Calendar:
         if roll == "none":
             return days
         if roll == "preceding":
-            place, known = self._placed(days)
-            return self._numbered(self._before[place] - ~self._is_open[place], known)
+            place = self._placed(days)
+            return self._numbered(self._before[place] - ~self._is_open[place])
         following = self.shift(days, 0)
         if roll == "following":
             return following
@@ -229,8 +236,7 @@ class Calendar:
 
         So -1 is the last business day before the day, whether that day is open or not.
         """
-        place, known = self._placed(days)
-        return self._numbered(self._before[place] + count, known)
+        return self._numbered(self._before[self._placed(days)] + count)
 
     def nth_business_day(self, months: Months, nth: Number) -> Days:
         """Give the nth business day of each month, negative from its end, clamped to the last (first) the month has."""

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import time
+from functools import cache
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -134,7 +135,7 @@ class DayRule(Rule):
     @property
     def shape(self) -> tuple[Hashable, ...]:
         """What the rule branches on: all but its number, and from which end that counts."""
-        rest = (getattr(self, field.name) for field in fields(self) if field.name != self.number)  # type: ignore[arg-type]  # as below
+        rest = map(self.__getattribute__, _rest(type(self)))
         return type(self), getattr(self, self.number) > 0, *rest
 
     def with_numbers(self, numbers: npt.NDArray[np.int64]) -> Self:
@@ -153,6 +154,12 @@ class DayRule(Rule):
     def counts_business_days(self) -> bool:
         """Whether closed days were passed over even before any roll."""
         return False
+
+
+@cache
+def _rest(rule: type[DayRule]) -> list[str]:
+    """Give the names of the fields that are not the number."""
+    return [field.name for field in fields(rule) if field.name != rule.number]  # type: ignore[arg-type]  # as above
 
 
 @dataclass(frozen=True, slots=True)

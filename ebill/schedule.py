@@ -380,9 +380,11 @@ def _floored(parts: Parts, grace_end: Days, due: Days) -> Days:
 def _of_next(billed: Flags, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Give each billed month the value of the next billed one; NaT or False where there is none."""
     none = NO_DAY if column.dtype == DAY else False
+    if billed.ndim == 1 and billed.all():
+        return np.append(column[..., 1:], np.full((*column.shape[:-1], 1), none), -1)
     if billed.ndim == 1:
-        following = np.full(column.shape, none)
         rows = np.flatnonzero(billed)
+        following = np.full(column.shape, none)
         following[..., rows[:-1]] = column[..., rows[1:]]
         return following
     count = billed.shape[-1]

@@ -392,6 +392,23 @@ def test_a_row_of_no_account_is_refused_and_not_counted_from_the_end(which: list
         pairs.schedule(BOOK, SCOPES[:2], np.array(which), np.full(len(which), NAT))
 
 
+@pytest.mark.parametrize("row", [0, CHUNK, 3 * CHUNK - 1], ids=["the first", "in the midst", "the last"])
+def test_a_row_of_no_account_is_refused_among_many_of_some(row: int) -> None:
+    which = np.zeros(3 * CHUNK, int)
+    which[row] = 2
+    with pytest.raises(IndexError, match=r"^`which` must be from 0 to 1$"):
+        pairs.schedule(BOOK, SCOPES[:2], which, AUGUST.repeat(len(which)))
+
+
+@pytest.mark.parametrize("number", [-1, 3, -(2**62), 2**62], ids=str)
+def test_a_number_of_no_pair_is_refused(number: int) -> None:
+    table = pairs.pairs(BOOK, SCOPES[:2], AUGUST[0], 1)
+    with pytest.raises(IndexError, match=r"^`numbers` must be from 0 to 2$"):
+        table.take(np.array([0, number]))
+    taken = table.take(np.array([0, 2], np.int8))
+    assert [REASONS[code] for code in taken.reason] == ["not_billed", "month_not_supported"]
+
+
 # Accounts that break the rules
 
 

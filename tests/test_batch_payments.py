@@ -164,3 +164,6 @@ def test_minutes_are_whole_numbers_one_for_each_payment(minute: Any, error: type
 def test_a_payment_of_no_account_is_refused(which: list[int]) -> None:
     with pytest.raises(IndexError):
         table_of(which, ["2026-08-01"])
+    table = payments.windows(BOOK, SCOPES[:1])
+    with pytest.raises(IndexError, match=r"^`numbers` must be from 0 to "):
+        table.take(np.array([-1 if which == [-1] else len(table.reason)]))

@@ -518,9 +518,12 @@ def test_a_calendar_may_rest_on_any_days_of_the_week() -> None:
 
 
 def test_a_day_beyond_the_calendar_is_closed_at_weekends_alone() -> None:
-    known = Calendar("x", {day("2026-07-08 Wed"): "a"}, date(2026, 7, 1), date(2026, 7, 31), frozenset({4, 5}))
+    closed = {day(told): "a" for told in ("2026-07-01 Wed", "2026-07-08 Wed", "2026-07-30 Thu")}
+    known = Calendar("x", closed, date(2026, 7, 1), date(2026, 7, 30), frozenset({4, 5}))
     for told, is_closed in (
+        ("2026-07-01 Wed", True),
         ("2026-07-08 Wed", True),
+        ("2026-07-30 Thu", True),
         ("2026-07-09 Thu", False),
         ("2026-07-10 Fri", True),
         ("2026-07-12 Sun", False),

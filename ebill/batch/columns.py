@@ -48,6 +48,17 @@ class Finder(NamedTuple):
     among: slice
 
 
+def placed(numbers: Indexes, count: int) -> Finder:
+    """Find places in tables of so many rows that are given themselves; IndexError for one of none."""
+    numbers = numbers.astype(np.intp, casting="safe", copy=False)
+
+    def places(rows: slice) -> tuple[Indexes, bool]:
+        refuse_outside("numbers", numbers[rows], count)
+        return numbers[rows], False
+
+    return Finder(places, slice(0))
+
+
 def taken(tables: Mapping[Name, npt.NDArray[Any]], count: int, finder: Finder) -> dict[Name, npt.NDArray[Any]]:
     """Take columns of so many rows from tables; what is the same in all the usual places is not looked up.
 
@@ -67,15 +78,22 @@ def taken(tables: Mapping[Name, npt.NDArray[Any]], count: int, finder: Finder) -
             if are_usual and name in same:
                 column[rows] = same[name]
             else:
-                np.take(tables[name], places, out=column[rows], mode="clip")
+                np.take(tables[name], places, out=column[rows], mode="wrap")  # all places are inside
 
-    begins = range(0, count, CHUNK)
-    if len(begins) > 1 and AT_ONCE > 1:
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            list(threads.map(fill, begins))
-    else:
+    begins = iter(range(0, count, CHUNK))
+
+    def fill_on() -> None:
         for begin in begins:
             fill(begin)
+
+    if count > CHUNK and AT_ONCE > 1:
+        with ThreadPoolExecutor(AT_ONCE - 1) as others:
+            filling = [others.submit(fill_on) for _ in range(AT_ONCE - 1)]
+            fill_on()
+            for each in filling:
+                each.result()
+    else:
+        fill_on()
     return columns
 
 
@@ -116,10 +134,10 @@ def are_below(values: Indexes, count: int) -> bool:
     return bool(values.view(np.uint64).max(initial=0) < count)  # below 0 is beyond all others
 
 
-def refuse_no_scope(which: Indexes, count: int) -> None:
-    """Raise IndexError for a row of none of so many scopes."""
-    if len(which) and not are_below(which, count):
-        raise IndexError(f"`which` must be from 0 to {count - 1}")
+def refuse_outside(name: str, numbers: Indexes, count: int) -> None:
+    """Raise IndexError for a number of none of so many."""
+    if len(numbers) and not are_below(numbers, count):
+        raise IndexError(f"`{name}` must be from 0 to {count - 1}")
 
 
 def span_of(values: npt.NDArray[Any], first: int, last: int) -> tuple[int, int] | None:

@@ -11,9 +11,9 @@ all that it governs. No scope that `RuleBook.life` refuses is not doubtful; whoe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import time
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, cast
 
@@ -100,14 +100,14 @@ class Group(NamedTuple):
     def reasons(self, width: int) -> Codes:
         """Give why each scope has no dates in each of the first `width` months, shape (scopes, width)."""
         has_next, billed = self.dates.has_next[..., :width], self.billed[..., :width]
-        shape = len(self.scopes), width
-        unknown = np.zeros(shape, bool)
+        reason = np.zeros((len(self.scopes), width), np.uint8)
         for name, trail in self.dates.trails.items():
-            is_unknown = np.isnat(trail.days[..., :width])
+            is_unknown = np.isnat(trail.days)[..., :width]
             if is_unknown.any():
-                unknown |= is_unknown & (has_next if name == "next_generation_date" else billed)
-        reason = np.where(unknown, REASONS.index("outside_calendar"), 0).astype(np.uint8)
-        reason[~np.broadcast_to(billed, shape)] = REASONS.index("not_billed")
+                is_unknown = is_unknown & (has_next if name == "next_generation_date" else billed)
+                reason[np.broadcast_to(is_unknown, reason.shape)] = REASONS.index("outside_calendar")
+        if not billed.all():
+            reason[~np.broadcast_to(billed, reason.shape)] = REASONS.index("not_billed")
         if (self.begins > 0).any():
             reason[np.arange(width) < self.begins[:, None]] = REASONS.index("no_rule_in_force")
         return reason
@@ -176,22 +176,19 @@ class Scopes:
             len(places) + number if isinstance(rule, Inherited) else places.get(rule.kind, len(places) + number)
             for number, rule in enumerate(self.numbers.rules)
         ]
-        keys = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
+        stand = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
         ends = np.cumsum([0, *map(len, map(attrgetter("rows"), self.scopes))])
-        begins, cuts = ends[:-1], (ends * keys.strides[0]).tolist()
-        of_rows = map(keys.tobytes().__getitem__, map(slice, cuts, cuts[1:]))
-        alike: defaultdict[Any, list[int]] = defaultdict(list)
-        for number, key in enumerate(zip(map(attrgetter("state", "product"), self.scopes), of_rows, strict=True)):
-            alike[key].append(number)
-        for numbers in alike.values():
-            first = self.scopes[numbers[0]]
+        begins, cuts = ends[:-1], (ends * stand.strides[0]).tolist()
+        of_rows = map(stand.tobytes().__getitem__, map(slice, cuts, cuts[1:]))
+        keys = zip(map(attrgetter("state"), self.scopes), map(attrgetter("product"), self.scopes), of_rows, strict=True)
+        for scopes in _alike(keys, len(self.scopes)):
+            first = self.scopes[scopes[0]]
             try:
                 timeline = Timeline(book.rows(first.state, first.product) + first.rows, book.calendar)
                 timeline.first  # noqa: B018  # refuses a scope that no rule is in force for
             except Refusal:
-                self.doubtful.update(numbers)
+                self.doubtful.update(scopes.tolist())
                 continue
-            scopes = np.array(numbers, np.intp)
             own = which[begins[scopes, None] + np.arange(len(first.rows))]
             yield Pattern(scopes, timeline, self._stretches(first, timeline, own), tuple(ways_of(timeline.spans)))
 
@@ -417,13 +414,20 @@ def _standing(rows: Sequence[Row]) -> Indexes:
     numbers = np.zeros(len(rows), np.intp)
     for field in _STANDS:
         column = list(map(field, rows))
-        distinct = set(column)
-        if len(distinct) > 1:
-            known = {value: number for number, value in enumerate(distinct)}
-            numbers *= len(known)
-            numbers += np.fromiter(map(known.__getitem__, column), np.intp, len(rows))
-            numbers = np.unique(numbers, return_inverse=True)[1]
+        if column == column[:1] * len(column):  # soon told, and mostly so
+            continue
+        known = {value: number for number, value in enumerate(dict.fromkeys(column))}
+        numbers *= len(known)
+        numbers += np.fromiter(map(known.__getitem__, column), np.intp, len(rows))
+        numbers = np.unique(numbers, return_inverse=True)[1]
     return numbers
+
+
+def _alike(keys: Iterable[Hashable], total: int) -> list[Indexes]:
+    """Give the places of each of so many keys that is distinct."""
+    numbers: defaultdict[Hashable, int] = defaultdict(count().__next__)
+    which = np.fromiter(map(numbers.__getitem__, keys), np.intp, total)
+    return np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which)))[:-1]
 
 
 def _by_count(members: Iterable[tuple[Pattern, Indexes]]) -> Iterator[list[tuple[Pattern, Indexes]]]:

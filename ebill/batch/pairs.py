@@ -24,8 +24,9 @@ from ebill.batch.columns import (
     dates_of,
     day_numbers,
     numbered,
-    refuse_no_scope,
+    placed,
     refuse_other,
+    refuse_outside,
     span_of,
     taken,
 )
@@ -79,8 +80,8 @@ class Pairs(NamedTuple):
         return numbers
 
     def take(self, numbers: Indexes) -> Table:
-        """Give the dates of rows by the numbers of their pairs."""
-        return self._taken(len(numbers), Finder(lambda rows: (numbers[rows], False), slice(0)))
+        """Give the dates of rows by the numbers of their pairs; IndexError for a number of none."""
+        return self._taken(len(numbers), placed(numbers, len(self.reason)))
 
     def rows(self, which: Indexes, months: Months) -> Table:
         """Give the dates of rows: what `take` gives of their `numbers`, which are never all there at once."""
@@ -93,7 +94,7 @@ class Pairs(NamedTuple):
         width, beyond, first = self.width, len(self.reason) - 1, int(self.first.astype(np.int64))
 
         def places(rows: slice) -> tuple[Indexes, bool]:
-            refuse_no_scope(which[rows], beyond // width)
+            refuse_outside("which", which[rows], beyond // width)
             within = month[rows] - first  # far outside where the month is NaT
             numbers = which[rows] * width
             numbers += within
@@ -139,7 +140,7 @@ def pairs(book: RuleBook, scopes: Sequence[Scope] | Scopes, first: np.datetime64
         why = in_rows[group.scopes] = group.reasons(width)
         without = why > 0 if why.any() else None
         for name, trail in group.dates.trails.items():
-            days = day_numbers(trail.days[..., :width])
+            days = day_numbers(trail.days)[..., :width]
             column = columns[name][:-1].reshape(count, width)
             column[group.scopes] = days if without is None else np.where(without, NONE, days)
     refused = many.refused(book)

@@ -24,8 +24,9 @@ from ebill.batch.columns import (
     dates_of,
     day_numbers,
     numbered,
-    refuse_no_scope,
+    placed,
     refuse_other,
+    refuse_outside,
     taken,
 )
 from ebill.batch.groups import Scopes
@@ -87,8 +88,8 @@ class Windows(NamedTuple):
         return numbers
 
     def take(self, numbers: Indexes) -> Posted:
-        """Give the windows of payments by their numbers."""
-        return self._taken(len(numbers), Finder(lambda rows: (numbers[rows], False), slice(0)))
+        """Give the windows of payments by their numbers; IndexError for a number of none."""
+        return self._taken(len(numbers), placed(numbers, len(self.reason)))
 
     def rows(self, which: Indexes, paid_on: Days, minute: npt.NDArray[Any] | None = None) -> Posted:
         """Give the windows of payments: what `take` gives of their `numbers`, which are never all there at once."""
@@ -107,7 +108,7 @@ class Windows(NamedTuple):
         """The way of all payments, where there is but one."""
 
         def places(rows: slice) -> tuple[Indexes, bool]:
-            refuse_no_scope(which[rows], len(self.ways))
+            refuse_outside("which", which[rows], len(self.ways))
             found = days[rows] - first
             outside = None if are_below(found, _DAYS - 1) else (found < 0) | (found >= _DAYS - 1)
             if outside is not None:

@@ -100,9 +100,11 @@ class Mixed(DayRule):
         """Give the days of each account in a row: one row for all of them where they have one, and its days alone."""
         if origin.ndim == 2:
             return self._days(self.which, origin, calendar)
-        distinct, place = np.unique(self.which, return_inverse=True)
+        distinct = np.flatnonzero(np.bincount(self.which))
+        place = np.empty(distinct[-1] + 1, np.intp)
+        place[distinct] = np.arange(len(distinct))
         days = self._days(distinct, origin, calendar)
-        return days[0] if len(distinct) == 1 else np.take(days, place, 0)
+        return days[0] if len(distinct) == 1 else np.take(days, place[self.which], 0)
 
     def _days(self, which: Indexes, origin: Days, calendar: Calendar) -> Days:
         shapes, values = self.numbers.shape[which], self.numbers.value[which][:, None]
