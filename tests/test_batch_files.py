@@ -414,6 +414,14 @@ def test_a_header_that_names_no_questions_is_refused(head: bytes, why: str, tmp_
         taking.opened(source, "csv")
 
 
+def test_a_column_that_cannot_be_read_is_called_as_the_file_has_it_and_not_as_an_option(tmp_path: Path) -> None:
+    noon = pa.array([datetime(2026, 8, 3, 12)], pa.timestamp("us"))
+    write(pa.table({"state": ["PA"], "coverage_month": ["2026-08"], "as_of": noon}), tmp_path / "in.parquet")
+    done = ebill(tmp_path / "in.parquet", "-o", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [b"  as_of: must be whole days"]
+
+
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet", "in.arrow"])
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.9])
 def test_a_file_that_ends_before_it_should_gives_no_output(name: str, cut: float, tmp_path: Path) -> None:

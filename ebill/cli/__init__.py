@@ -28,7 +28,7 @@ from typing import Any, Final
 import click
 
 from ebill.cli import later
-from ebill.errors import Fault, Refusal, did_you_mean
+from ebill.errors import Fault, Refusal, TableRefused, did_you_mean
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "schedule": ("dates", "schedule"),
@@ -82,7 +82,9 @@ class Commands(click.Group):
             click.echo(f"ebill: {refusal}", err=True)
             for fault in refusal.faults:
                 if fault.detail != str(refusal):
-                    click.echo(f"  {self._place(ctx, fault)}{fault.detail}", err=True)
+                    is_column = isinstance(refusal, TableRefused)
+                    place = f"{fault.pointer.removeprefix('/')}: " if is_column else self._place(ctx, fault)
+                    click.echo(f"  {place}{fault.detail}", err=True)
             ctx.exit(2)
 
     def _place(self, ctx: click.Context, fault: Fault) -> str:
