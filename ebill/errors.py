@@ -230,6 +230,11 @@ class BookFault(NamedTuple):
     key: str
     detail: str
 
+    def within(self, file: str) -> str:
+        """Say it in one line, as compilers say theirs."""
+        place = file if self.line is None else f"{file}:{self.line}"
+        return f"{place}: {self.key}: {self.detail}"
+
 
 class BookRefused(Refusal):
     """A rule book that cannot be taken as it stands: every fault with its line and key."""
@@ -237,9 +242,8 @@ class BookRefused(Refusal):
     code = "rulebook_refused"
 
     def __init__(self, file: str, faults: Sequence[BookFault]) -> None:
-        places = [f"{file}:{fault.line or '?'}: {fault.key}: {fault.detail}" for fault in faults]
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__("\n".join([f"{file} is refused, with {count}:", *places]))
+        super().__init__("\n".join([f"{file} is refused, with {count}:", *(fault.within(file) for fault in faults)]))
         self.file = file
         self.book_faults = tuple(faults)
 

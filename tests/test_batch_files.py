@@ -415,7 +415,7 @@ def test_a_header_that_names_no_questions_is_refused(head: bytes, why: str, tmp_
 
 
 def test_a_column_that_cannot_be_read_is_called_as_the_file_has_it_and_not_as_an_option(tmp_path: Path) -> None:
-    noon = pa.array([datetime(2026, 8, 3, 12)], pa.timestamp("us"))
+    noon = pa.array([1_786_017_600], pa.timestamp("s"))  # 2026-08-06, 12:00
     write(pa.table({"state": ["PA"], "coverage_month": ["2026-08"], "as_of": noon}), tmp_path / "in.parquet")
     done = ebill(tmp_path / "in.parquet", "-o", tmp_path / "out.csv")
     assert done.returncode == 2

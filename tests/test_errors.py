@@ -411,7 +411,7 @@ def test_a_book_is_refused_with_a_line_for_each_fault() -> None:
     two = BookRefused("states.toml", [BookFault(None, "default", "is required"), BookFault(3, "x", "is wrong")])
     assert str(two).split("\n") == [
         "states.toml is refused, with 2 faults:",
-        "states.toml:?: default: is required",
+        "states.toml: default: is required",
         "states.toml:3: x: is wrong",
     ]
     assert (two.file, [fault.line for fault in two.book_faults]) == ("states.toml", [None, 3])

@@ -652,7 +652,7 @@ def test_it_does_not_start_on_a_bad_rule_book_and_says_where_it_is_bad(file: Pat
 def test_it_does_not_start_without_a_rule_book(tmp_path: Path) -> None:
     ran = started(tmp_path / "none.toml")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "none.toml:?: (file): cannot be read: No such file or directory" in ran.stderr
+    assert "none.toml: (file): cannot be read: No such file or directory" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -24,7 +24,7 @@ def check(file: Path) -> None:
     reading = bookfile.load(file)
     book = reading.book
     for remark in reading.remarks:
-        click.echo(f"{file}:{remark.line or '?'}: {remark.key}: {remark.detail}", err=True)
+        click.echo(remark.within(str(file)), err=True)
     rows = sum(len(each.rows) for each in (*book.states.values(), *book.products.values())) + len(book.default)
     click.echo(
         f"{file} is good: {rows} rules, {len(book.states)} states, {len(book.products)} products, {book.version}"
