@@ -405,6 +405,8 @@ def test_a_number_of_no_pair_is_refused(number: int) -> None:
     table = pairs.pairs(BOOK, SCOPES[:2], AUGUST[0], 1)
     with pytest.raises(IndexError, match=r"^`numbers` must be from 0 to 2$"):
         table.take(np.array([0, number]))
+    with pytest.raises(TypeError, match=r"^`numbers` are whole numbers, not bool$"):
+        table.take(np.array([True]))
     taken = table.take(np.array([0, 2], np.int8))
     assert [REASONS[code] for code in taken.reason] == ["not_billed", "month_not_supported"]
 

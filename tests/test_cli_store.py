@@ -280,6 +280,10 @@ def test_an_import_tells_what_it_kept_and_an_export_reads_the_same(tmp_path: Pat
     assert "1 clients" in run("export", "clients", "-o", str(file)).stderr
     assert file.read_text("utf-8").splitlines() == exported.splitlines()
     assert "overwrites nothing" in refused("export", "clients", "-o", str(file))
+    assert said("export", "clients", "-o", "-") == exported
+    listed = said("deadlines", "--all", "--format=csv")
+    assert said("deadlines", "--all", "--format=csv", "-o", "-") == listed
+    assert not Path("-").exists()
 
 
 def test_a_dry_run_keeps_nothing(tmp_path: Path) -> None:

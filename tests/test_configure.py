@@ -491,9 +491,21 @@ def test_an_invoice_already_generated_moves_only_where_that_is_meant_and_why(ope
         answer = save(opened, at, PAST, **ticks, **more)
         assert (answer.status_code, count(opened, rules)) == (422, before)
         assert f'id="{field}_fault"' in text_of(answer)
+        is_why = field == "why"
+        assert ("say why invoices that were generated already are to move" in text_of(answer)) is is_why
+        assert "retroactive = true" not in text_of(answer)
     assert save(opened, at, PAST, **ticks, retroactive="yes", why="A slip").status_code == 303
     entered = opened.ask("manager", "GET", f"{api(OF_ACCOUNT_AT)}/rules").get_json()["data"][-1]
     assert (entered["retroactive"], entered["reason"]) == (True, "A slip")
+
+
+def test_who_says_so_stands_everywhere_as_it_was_typed(opened: Visits) -> None:
+    cite = "Letter 2026-08-15 of the group, rev 2026-11"
+    assert save(opened, OF_CLIENT_AT + "/rule", {**GRACE, "cite": cite}).status_code == 303
+    for path in (OF_CLIENT_AT, "/audit", f"/clients/{ACME}?from=2029-01"):
+        page = text_of(opened.look("manager", path))
+        assert cite in page, path
+        assert "Letter <time" not in page, path
 
 
 def test_a_form_that_lacks_what_saving_needs_is_shown_again(opened: Visits) -> None:

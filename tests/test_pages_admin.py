@@ -560,6 +560,8 @@ def test_a_cursor_holds_for_its_reader_and_filters_alone(opened: Visits) -> None
         (None, {"name": "<b>"}, [("name", None, "&lt;b&gt;")]),
         (None, {"name": EARLY}, [("name", None, EARLY)]),
         (None, {"paid_at": "2026-08-01"}, [("paid at", None, "Sat Aug 1, 2026")]),
+        (None, {"since": "2026-08"}, [("since", None, "Aug 2026")]),
+        ({"cite": "Of 2026-08"}, {"cite": "Of 2026-08-01"}, [("cite", "Of 2026-08", "Of 2026-08-01")]),
     ],
     ids=str,
 )

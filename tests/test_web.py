@@ -192,6 +192,13 @@ def test_a_payment_posts_in_its_window(paid_at: str, received: str, posts_from: 
     assert payment["paid_at"] == answer["paid_at"]
 
 
+def test_a_parameter_that_is_unknown_hides_no_other_fault() -> None:
+    for query, places in (("state=Q&paid_at=x&when=2026-07", ["/when", "/paid_at", "/state"]),
+                          ("state=PA&paid_at=2026-07-02&z=", ["/z"])):  # fmt: skip
+        answer = get(f"/v1/posting?{query}")
+        assert (answer.status, [each["pointer"] for each in answer.data["errors"]]) == (422, places)
+
+
 def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 

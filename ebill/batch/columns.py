@@ -49,8 +49,8 @@ class Finder(NamedTuple):
 
 
 def placed(numbers: Indexes, count: int) -> Finder:
-    """Find places in tables of so many rows that are given themselves; IndexError for one of none."""
-    numbers = numbers.astype(np.intp, casting="safe", copy=False)
+    """Find places in tables of so many rows that are given: IndexError for one of none, TypeError as `numbered`."""
+    numbers = _whole("numbers", numbers)
 
     def places(rows: slice) -> tuple[Indexes, bool]:
         refuse_outside("numbers", numbers[rows], count)
@@ -122,11 +122,16 @@ def numbered(which: npt.NDArray[Any], beside: npt.NDArray[Any]) -> Indexes:
 
     Raises TypeError for what are no whole numbers, and ValueError for columns of another shape.
     """
-    if which.dtype.kind not in "iu":
-        raise TypeError(f"`which` are whole numbers, not {which.dtype}")
+    which = _whole("which", which)
     if beside.ndim != 1 or which.shape != beside.shape:
         raise ValueError(f"`which` and what stands beside it are one column each, not {which.shape} and {beside.shape}")
-    return which.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
+    return which
+
+
+def _whole(name: str, numbers: npt.NDArray[Any]) -> Indexes:
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"`{name}` are whole numbers, not {numbers.dtype}")
+    return numbers.astype(np.intp, casting="safe", copy=False)  # small whole numbers would overflow
 
 
 def are_below(values: Indexes, count: int) -> bool:

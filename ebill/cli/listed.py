@@ -13,7 +13,7 @@ import click
 from marshmallow import ValidationError
 
 from ebill import access
-from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened
+from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened, to_pipe
 from ebill.deadlines import KINDS, Kind
 from ebill.errors import Fault, InvalidInput, StoreRefused, UserNotFound
 from ebill.grammar import faults, read_day
@@ -46,7 +46,13 @@ NAMED: Final = 5
 @click.option(
     "--format", "form", type=click.Choice(["csv", "parquet", "ics", "json"]), default="csv", show_default=True
 )
-@click.option("-o", "--output", type=NEW_FILE, help="A new file, which parquet needs.  [default: standard output]")
+@click.option(
+    "-o",
+    "--output",
+    type=NEW_FILE,
+    callback=to_pipe,
+    help="A new file, which parquet needs.  [default: standard output]",
+)
 def deadlines(
     *, user_id: str | None, of_all: bool, first: str | None, last: str | None, as_of: str | None,
     kinds: tuple[str, ...], form: str, output: Path | None, **filters: str | None,

@@ -35,6 +35,11 @@ NOTED_TRIES = 20
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+def to_pipe(_: click.Context, __: click.Parameter, output: Path | None) -> Path | None:
+    """Take `-` for standard output, as None is."""
+    return None if output == Path("-") else output
+
+
 @contextmanager
 def opened(*, new: bool = False) -> Iterator[Store]:
     """Open the store, which must be up to date; there must be one, unless it may be `new`."""
@@ -379,7 +384,7 @@ def export() -> None:
 
 
 @export.command(name="clients")
-@click.option("-o", "--output", type=NEW_FILE, help="A new file.  [default: standard output]")
+@click.option("-o", "--output", type=NEW_FILE, callback=to_pipe, help="A new file.  [default: standard output]")
 def export_clients(output: Path | None) -> None:
     """Write clients, bill accounts, rules and exceptions as the CSV that `ebill import` reads."""
     rules = book()

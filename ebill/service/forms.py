@@ -31,6 +31,7 @@ from ebill.store.clients import Account, Client, ExceptionEntry, RuleEntry
 
 ID: Final = re.compile(r"[A-Za-z0-9-]{1,32}")
 SUBJECT: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+REASON_NEEDED: Final = "is required with retroactive = true"
 NO_ID: Final = "must be an id: letters, digits and -, at most 32"
 CLIENTS_AT_ONCE: Final = 200
 """How many clients are named at once at most."""
@@ -64,7 +65,7 @@ class Owned(Strict):
     def refuse_unreasoned(self, data: Mapping[str, Any], **_: Any) -> None:
         """Refuse a retroactive change without a reason."""
         if data["retroactive"] and not data["reason"]:
-            raise ValidationError({"reason": ["is required with retroactive = true"]})
+            raise ValidationError({"reason": [REASON_NEEDED]})
 
 
 class SettingsSchema(Owned):

@@ -188,7 +188,10 @@ def _public(route: Route, file: bookfile.BookFile) -> ahead.Answer:
     def answer(environ: reading.Environ, **path: str) -> ahead.Plain:
         query = reading.query(environ)
         if query:
-            reading.refuse_unknown(query, known)
+            read = (
+                None if takes_body else lambda given: route.view(Asked(file.book, datetime.now(UTC), given, b"", path))
+            )
+            reading.refuse_unknown(query, known, read)
         body = reading.json_body(environ) if takes_body else b""
         book, now = file.book, datetime.now(UTC)
         key = (book.version, body, quarter(now)) if route.steady and len(body) <= SHORT else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BytesIO, TextIOWrapper
 from tempfile import TemporaryFile
@@ -157,9 +157,23 @@ def query(environ: Environ) -> dict[str, str]:
     return found
 
 
-def refuse_unknown(query: Collection[str], known: Collection[str]) -> None:
-    """Raise InvalidInput for query parameters that are not known, with the nearest known ones."""
-    _refuse_unknown("query parameter", query, known)
+def refuse_unknown(
+    query: Mapping[str, str], known: Collection[str], read: Callable[[dict[str, str]], object] | None = None
+) -> None:
+    """Raise InvalidInput for query parameters that are not known, with the nearest known ones.
+
+    Where there are any, what is wrong with the others, which are `read`, is told with them.
+    """
+    try:
+        _refuse_unknown("query parameter", query, known)
+    except InvalidInput as refusal:
+        if read is None:
+            raise
+        try:
+            read({name: value for name, value in query.items() if name in known})
+        except InvalidInput as others:
+            raise InvalidInput([*refusal.faults, *others.faults]) from None
+        raise
 
 
 def refuse_unknown_fields(form: Collection[str], known: Collection[str]) -> None:

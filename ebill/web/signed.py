@@ -303,13 +303,17 @@ def _query(route: Route, text: str) -> Any:
 def _read_query(schema: type[Schema] | None, text: str) -> Any:
     given = reading.query({"QUERY_STRING": text})
     fields = schema().fields if schema else {}
-    reading.refuse_unknown(given, [field.data_key or name for name, field in fields.items()])
-    if schema is None:
-        return _NOTHING
-    try:
-        return schema().load(given)
-    except ValidationError as error:
-        raise InvalidInput(faults(error.messages)) from None
+
+    def read(given: dict[str, str]) -> Any:
+        if schema is None:
+            return _NOTHING
+        try:
+            return schema().load(given)
+        except ValidationError as error:
+            raise InvalidInput(faults(error.messages)) from None
+
+    reading.refuse_unknown(given, [field.data_key or name for name, field in fields.items()], read)
+    return read(given)
 
 
 _short_query: Final = lru_cache(maxsize=4096)(_read_query)

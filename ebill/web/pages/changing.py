@@ -24,6 +24,7 @@ from ebill.errors import (
 from ebill.grammar import TEXT_LIMIT, Strict
 from ebill.service import configure, history
 from ebill.service.configure import Change
+from ebill.service.forms import REASON_NEEDED
 from ebill.store.audit import By
 from ebill.store.engine import Writing
 from ebill.web.fence import REQUEST_ID
@@ -183,7 +184,10 @@ def _at_saving(refusal: Refusal, draft: Draft) -> tuple[dict[str, str], list[str
     own = {"/retroactive": "retroactive", "/acknowledged": "acknowledged"}
     if "reason" not in draft.worded:
         own["/reason"] = "why"
-    return shown_at(refusal, lambda pointer: own.get(pointer) or draft.field_of(pointer))
+    faulty, others = shown_at(refusal, lambda pointer: own.get(pointer) or draft.field_of(pointer))
+    if faulty.get("why") == REASON_NEEDED:
+        faulty["why"] = "say why invoices that were generated already are to move"
+    return faulty, others
 
 
 def _last_change(look: Look) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
-from ebill.web.pages.words import instant, prose
+from ebill.web.pages.words import instant, typed
 
 MOST: Final = 40
 """Fields of one change that are shown; an import may have thousands."""
@@ -77,4 +77,4 @@ def _said(value: Any) -> Markup:
         return Markup(", ").join(_said(each) for each in value)
     if isinstance(value, bool):
         return Markup("yes") if value else Markup("no")
-    return prose(str(value))
+    return typed(str(value))

@@ -444,10 +444,14 @@ def _to_sign_in() -> Response:
 
 def _read(schema: type[Schema] | None, query: dict[str, str]) -> Any:
     known = [field.data_key or name for name, field in schema().fields.items()] if schema else []
-    reading.refuse_unknown(query, known)
-    if schema is None:
-        return {}
-    try:
-        return schema().load(query)
-    except ValidationError as error:
-        raise InvalidInput(faults(error.messages)) from None
+
+    def read(query: dict[str, str]) -> Any:
+        if schema is None:
+            return {}
+        try:
+            return schema().load(query)
+        except ValidationError as error:
+            raise InvalidInput(faults(error.messages)) from None
+
+    reading.refuse_unknown(query, known, read)
+    return read(query)

@@ -52,6 +52,7 @@ RULES: Final[Mapping[str, str]] = {
 }
 """The kinds of rule, in the order in which people look for them."""
 FIELDS: Final[Mapping[str, str]] = {
+    "acknowledged": "Hazards",
     "bills_here_since": "Billed here since",
     "business_day": "Which business day",
     "calendar": "Calendar of business days",
@@ -90,12 +91,14 @@ FIELDS: Final[Mapping[str, str]] = {
     "pay_by_unit": "Kind of days",
     "posting_max": "Most business days",
     "posting_min": "Fewest business days",
+    "retroactive": "Invoices generated already",
     "since": "From coverage month",
     "skip": "Months without an invoice",
     "team_id": "Client management team",
     "text": "Or its text, pasted",
     "timezone": "Time zone",
     "unit": "Kind of days",
+    "why": "Reason",
 }
 """What fields of forms are called where their name does not say it; with the part of the form, where it has several."""
 HAZARDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -259,6 +262,15 @@ def prose(text: str) -> Markup:
     return Markup().join(_said(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
+def typed(text: str) -> Markup:
+    """Say a value: a date or a month as people write it, and whatever else somebody typed to the letter.
+
+    >>> typed("2026-08"), typed("Letter of 2026-08-01")
+    (Markup('<time datetime="2026-08">Aug 2026</time>'), Markup('Letter of 2026-08-01'))
+    """
+    return _said(text) if _WRITTEN.fullmatch(text) else escape(text)
+
+
 def _said(written: str) -> Markup:
     if len(written) == len("2026-08"):
         return month(written)
@@ -384,6 +396,7 @@ FILTERS: Final[Mapping[str, Any]] = {
     "instant": instant,
     "moment": moment,
     "prose": prose,
+    "typed": typed,
     "left": left,
     "short": lambda said: said[said.index(" ") + 1 : said.index(",")],
     "named": named,
