@@ -508,6 +508,15 @@ def test_who_says_so_stands_everywhere_as_it_was_typed(opened: Visits) -> None:
         assert "Letter <time" not in page, path
 
 
+@pytest.mark.parametrize("given", ["", "after_due", "from_due"])
+def test_a_choice_stands_once_and_the_one_made_stays(opened: Visits, given: str) -> None:
+    page = text_of(ask(opened, OF_CLIENT_AT + "/rule", {**GRACE, "counting": given, "days": "x"}))
+    (chosen,) = re.findall(r'<select id="counting".*?</select>', page, re.DOTALL)
+    said = re.findall(r"<option[^>]*>([^<]*)</option>", chosen)
+    assert sorted(said) == ["the day after the due date", "the due date itself"]
+    assert re.findall(r'value="(\w*)" selected', chosen) == [given] * bool(given)
+
+
 def test_a_form_that_lacks_what_saving_needs_is_shown_again(opened: Visits) -> None:
     form = saving(text_of(ask(opened, OF_CLIENT_AT + "/rule", GRACE)))
     del form["cite"]
