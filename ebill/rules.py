@@ -135,7 +135,7 @@ class DayRule(Rule):
     @property
     def shape(self) -> tuple[Hashable, ...]:
         """What the rule branches on: all but its number, and from which end that counts."""
-        rest = map(self.__getattribute__, _rest(type(self)))
+        rest = (getattr(self, name) for name in _rest(type(self)))
         return type(self), getattr(self, self.number) > 0, *rest
 
     def with_numbers(self, numbers: npt.NDArray[np.int64]) -> Self:

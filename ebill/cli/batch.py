@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 
 from ebill.batch.laid import Laid
 from ebill.batch.tables import Batches
-from ebill.cli.stored import NEW_FILE, OPERATOR, book, opened
+from ebill.cli.stored import NEW_FILE, OPERATOR, PIPE, book, opened
 from ebill.dates import as_month, library_release
 from ebill.errors import Fault, InvalidInput
 from ebill.files import run, taking
@@ -29,7 +29,6 @@ from ebill.rulebook import RuleBook
 from ebill.service.batches import Accounts
 
 FORMS = click.Choice(["csv", "ndjson", "parquet", "arrow"])
-PIPE = Path("-")
 MONTHS = 12
 
 

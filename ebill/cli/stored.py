@@ -33,11 +33,12 @@ from ebill.store.users import User
 OPERATOR = User("command", "The command on this machine", "admin", "", 0, frozenset(), frozenset())
 NOTED_TRIES = 20
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+PIPE = Path("-")
 
 
 def to_pipe(_: click.Context, __: click.Parameter, output: Path | None) -> Path | None:
     """Take `-` for standard output, as None is."""
-    return None if output == Path("-") else output
+    return None if output == PIPE else output
 
 
 @contextmanager

@@ -16,11 +16,13 @@ from typing import IO, Any, Final
 from urllib.parse import parse_qsl
 
 from flask import request
+from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length, get_input_stream
 
 from ebill import strictjson
 from ebill.errors import BadRequest, Fault, InvalidInput, TooLarge, UnsupportedMediaType, did_you_mean, pointer, shown
+from ebill.grammar import faults
 
 LARGEST: Final = 256_000
 """Bytes of a body."""
@@ -174,6 +176,19 @@ def refuse_unknown(
         except InvalidInput as others:
             raise InvalidInput([*refusal.faults, *others.faults]) from None
         raise
+
+
+def read_query(schema: type[Schema], query: Mapping[str, str]) -> Any:
+    """Read a query by its schema. Raises InvalidInput: for parameters that are not known, and for the others."""
+
+    def read(query: Mapping[str, str]) -> Any:
+        try:
+            return schema().load(query)
+        except ValidationError as error:
+            raise InvalidInput(faults(error.messages)) from None
+
+    refuse_unknown(query, [field.data_key or name for name, field in schema().fields.items()], read)
+    return read(query)
 
 
 def refuse_unknown_fields(form: Collection[str], known: Collection[str]) -> None:

@@ -20,14 +20,13 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from flask import Response, request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 from sqlalchemy import Connection
 
 from ebill import access, strictjson
 from ebill.access import Entered
 from ebill.bookfile import BookFile
-from ebill.errors import InvalidInput, StoreUnavailable, Unauthenticated
-from ebill.grammar import faults
+from ebill.errors import StoreUnavailable, Unauthenticated
 from ebill.render.json import encode
 from ebill.rulebook import RuleBook
 from ebill.service import forms, sealing
@@ -302,18 +301,10 @@ def _query(route: Route, text: str) -> Any:
 
 def _read_query(schema: type[Schema] | None, text: str) -> Any:
     given = reading.query({"QUERY_STRING": text})
-    fields = schema().fields if schema else {}
-
-    def read(given: dict[str, str]) -> Any:
-        if schema is None:
-            return _NOTHING
-        try:
-            return schema().load(given)
-        except ValidationError as error:
-            raise InvalidInput(faults(error.messages)) from None
-
-    reading.refuse_unknown(given, [field.data_key or name for name, field in fields.items()], read)
-    return read(given)
+    if schema is None:
+        reading.refuse_unknown(given, ())
+        return _NOTHING
+    return reading.read_query(schema, given)
 
 
 _short_query: Final = lru_cache(maxsize=4096)(_read_query)

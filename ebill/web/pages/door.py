@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from flask import Response, g, redirect, render_template, request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -28,7 +28,6 @@ from ebill import access
 from ebill.errors import (
     BadRequest,
     ClientNotFound,
-    InvalidInput,
     MissingEntitlement,
     NotAllowed,
     Refusal,
@@ -41,7 +40,6 @@ from ebill.errors import (
     UnsupportedMediaType,
     shown,
 )
-from ebill.grammar import faults
 from ebill.rulebook import RuleBook
 from ebill.service import forms, waiting
 from ebill.service.invoices import quarter
@@ -443,15 +441,7 @@ def _to_sign_in() -> Response:
 
 
 def _read(schema: type[Schema] | None, query: dict[str, str]) -> Any:
-    known = [field.data_key or name for name, field in schema().fields.items()] if schema else []
-
-    def read(query: dict[str, str]) -> Any:
-        if schema is None:
-            return {}
-        try:
-            return schema().load(query)
-        except ValidationError as error:
-            raise InvalidInput(faults(error.messages)) from None
-
-    reading.refuse_unknown(query, known, read)
-    return read(query)
+    if schema is None:
+        reading.refuse_unknown(query, ())
+        return {}
+    return reading.read_query(schema, query)
