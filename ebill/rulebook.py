@@ -289,8 +289,13 @@ class RuleBook:
 
 
 def entered(rules: Iterable[Rule], layer: Layer, cite: str) -> tuple[Row, ...]:
-    """Make rows of rules that somebody gives for all supported months."""
-    return tuple(Row(FIRST_MONTH, rule, cite, layer) for rule in rules)
+    """Make rows of rules that somebody gives for all supported months; equal ones are mostly the same object."""
+    return tuple(_for_all_months(rule, layer, cite) for rule in rules)
+
+
+@lru_cache(maxsize=1 << 12)
+def _for_all_months(rule: Rule, layer: Layer, cite: str) -> Row:
+    return Row(FIRST_MONTH, rule, cite, layer)
 
 
 def in_force(rows: Sequence[Row], month: np.datetime64) -> InForce:

@@ -13,7 +13,7 @@ from ebill.batch.columns import REASONS
 from ebill.batch.groups import Scopes
 from ebill.dates import DAY, FIRST_MONTH, library_calendar, months_from
 from ebill.errors import DatesOutOfOrder, Refusal
-from ebill.rulebook import Layer, Life, Row, RuleBook, Scope, Section
+from ebill.rulebook import Layer, Life, Row, RuleBook, Scope, Section, entered
 from ebill.rules import DayRule, Due, Inherited
 from ebill.schedule import DATE_NAMES, FixedDates
 from tests import oracle
@@ -175,6 +175,25 @@ def test_a_rule_that_is_inherited_again_is_not_alike_one_of_its_kind(kind: Any, 
     ]
     scopes = scopes[:2][::-1] if turned else scopes
     are_as_alone(scopes)
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "copied"])
+def test_rows_that_are_one_object_are_as_rows_that_say_the_same(share: bool) -> None:
+    """Also where a scope has one of them twice, and another scope of its pattern two that differ in their place."""
+    defaults = tuple(row for kind in DEFAULTS for row in scope_rows(**{kind: DEFAULTS[kind]}))
+    long, short = (scope_rows(grace={"days": days})[0] for days in (60, 45))
+    floor = Row(month("2026-04"), rule("grace_floor", {"days": 50}), "a test", "default", settled=True)
+    of_each = [(long, short), (short, short), (short, long), (long, long), (long, short), (short,), (floor, short), ()]
+    scopes = [Scope("PA", rows=defaults + rows) for rows in of_each * 2]
+    if not share:
+        scopes = [scope._replace(rows=tuple(row._replace() for row in scope.rows)) for scope in scopes]
+    are_as_alone(scopes)
+
+
+def test_equal_rules_that_are_given_for_all_months_are_one_row() -> None:
+    (one,), (other,), (later,) = (entered([rule("grace", {"days": days})], "client", "a test") for days in (45, 45, 46))
+    assert one is other
+    assert one == Row(FIRST_MONTH, rule("grace", {"days": 45}), "a test", "client") != later
 
 
 def test_scopes_that_keep_the_order_are_not_doubted_and_need_no_look_at_any_month(

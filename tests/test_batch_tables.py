@@ -18,7 +18,7 @@ import pytest
 
 from ebill import batch, bookfile
 from ebill.batch import laid, moments
-from ebill.batch.asked import ASKED, KIND, alike
+from ebill.batch.asked import ASKED, KIND
 from ebill.batch.tables import ANSWERED, WARNED, Batches, answers, schema
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
 from ebill.errors import FileRefused, TableRefused
@@ -426,22 +426,6 @@ def test_months_have_their_numbers() -> None:
 
 def test_a_file_is_named_in_its_refusal() -> None:
     assert str(FileRefused("a.csv", "it is gone")) == "a.csv: it is gone."
-
-
-@pytest.mark.parametrize("many", [2, 1_000, 1 << 16, 1 << 31])
-@pytest.mark.parametrize("columns", [1, 2, 5])
-def test_rows_are_taken_for_alike_where_all_is_and_nowhere_else(columns: int, many: int) -> None:
-    random = np.random.default_rng(many)
-    few = random.integers(0, many, 3)
-    codes = [few[random.integers(0, 3, 400)] for _ in range(columns)]
-    codes[0][:2], codes[-1][:2] = (0, many - 1), 0
-    expected: dict[tuple[int, ...], list[int]] = {}
-    for row, key in enumerate(zip(*(column.tolist() for column in codes), strict=True)):
-        expected.setdefault(key, []).append(row)
-    examples, kinds = alike([(column, many) for column in codes])
-    found = [np.flatnonzero(kinds == kind).tolist() for kind in range(len(examples))]
-    assert sorted(found) == sorted(expected.values())
-    assert all(example in rows for example, rows in zip(examples.tolist(), found, strict=True))
 
 
 def test_what_was_laid_out_for_a_batch_goes_with_it_at_once() -> None:

@@ -6,7 +6,7 @@ What is alike is read once: a column of text becomes numbers and the distinct te
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ebill.batch import moments
+from ebill.batch.apart import Numbers
 from ebill.batch.columns import NONE
-from ebill.batch.laid import Numbers
 from ebill.batch.moments import BAD, GOOD, Moments
 from ebill.errors import Fault, TableRefused, did_you_mean, pointer
 
@@ -25,12 +25,7 @@ KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
 """The columns that make accounts alike."""
 ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
 NEEDED: Final = ("state", "coverage_month")
-_MARKS_MOST: Final = 1 << 22
-_MARKS_EACH: Final = 64
-"""Numbers are told apart by marks, which is faster than by sorting, where no more are needed: in all, and for a row."""
 _NOT_ASCII: Final = 128
-_INT32_MOST: Final = 1 << 31
-"""How many numbers 32 bits have room for, which are gone through in half the time."""
 
 
 def readable_schema(given: Any) -> Any:
@@ -207,40 +202,6 @@ def coded(column: Any) -> tuple[Numbers, Any]:
     if indices.null_count:
         indices = indices.cast(pa.int32()).fill_null(len(column.dictionary))
     return indices.to_numpy(zero_copy_only=False), column.dictionary
-
-
-def alike(columns: Sequence[tuple[Numbers, int]]) -> tuple[Numbers, Numbers]:
-    """Put rows together that have the same number in each column, whose numbers are below the size beside them.
-
-    Give a row of each kind, and of every row its kind.
-    """
-    (key, size), *others = columns
-    for codes, many in others:
-        if not _may_be_marked(size * many, key):  # fewer of them differ; besides, too large ones might become the same
-            rows, key = told_apart(key, size)
-            size = len(rows)
-        size *= many
-        key = key.astype(np.int32 if size < _INT32_MOST else np.int64) * many + codes
-    return told_apart(key, size)
-
-
-def told_apart(key: Numbers, size: int) -> tuple[Numbers, Numbers]:
-    """Tell numbers below `size` apart: give a row of each, and where among these the number of each row stands.
-
-    A number is marked with the last row that has it, and then with its place.
-    """
-    if not _may_be_marked(size, key):
-        return np.unique(key, return_index=True, return_inverse=True)[1:]
-    mark = np.full(size, -1, np.int32)
-    mark[key] = np.arange(len(key), dtype=np.int32)
-    distinct = np.flatnonzero(mark >= 0)
-    rows = mark[distinct]
-    mark[distinct] = np.arange(len(distinct), dtype=np.int32)
-    return rows, np.take(mark, key, mode="clip")  # which is twice as fast as with a check
-
-
-def _may_be_marked(size: int, key: Numbers) -> bool:
-    return size <= min(_MARKS_MOST, _MARKS_EACH * len(key))
 
 
 def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:

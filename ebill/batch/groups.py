@@ -10,16 +10,16 @@ all that it governs. No scope that `RuleBook.life` refuses is not doubtful; whoe
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import time
-from itertools import chain, count, pairwise
-from operator import attrgetter, itemgetter
+from itertools import chain, pairwise
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.apart import alike, lists_alike, objects_apart, values_apart
 from ebill.batch.columns import REASONS, Codes
 from ebill.batch.wide import Indexes, Mixed, Numbers
 from ebill.dates import FIRST_MONTH, LAST_MONTH, Calendar, Flags, as_days, months_from
@@ -54,8 +54,8 @@ _DAY_RULES: Final[tuple[Kind, ...]] = ("due", "generation", "grace", "pay_by")
 _VARIES: Final = (*_DAY_RULES, "grace_floor")
 """Kinds of rules of which a pattern has any; the others, and what is inherited again, are alike in all its scopes."""
 _NO_POSTING: Final = Posting(0, 0, time(0))
-_STANDS: Final = [itemgetter(place) for place, name in enumerate(Row._fields) if name not in ("rule", "cite")]
-"""Where a row stands: all but what it says. Read one by one, no row makes another tuple for the collector to visit."""
+_STANDS: Final = [attrgetter(name) for name in Row._fields if name not in ("rule", "cite")]
+"""Where a row stands: all but what it says."""
 
 
 class Stretch(NamedTuple):
@@ -141,12 +141,13 @@ class Scopes:
         self.scopes = scopes
         self.numbers = Numbers()
         self.doubtful: set[int] = set()
-        self.patterns = list(self._patterns(book))
+        of_each: dict[str, Sequence[Any]] = dict.fromkeys(Scope._fields, ())
+        of_each.update(zip(Scope._fields, zip(*scopes, strict=True), strict=False))  # of no scopes, there is none
+        self.patterns = list(self._patterns(book, of_each))
         self.numbers.settle()
-        exceptions = list(map(attrgetter("exceptions"), scopes))
-        self.is_fixed = _of_each(exceptions, (), len, 0) > 0
-        self.first = _of_each(list(map(attrgetter("first_coverage_month"), scopes)), None, _number, 0)
-        self.last = _of_each(list(map(attrgetter("last_coverage_month"), scopes)), None, _number, len(ALL_MONTHS))
+        self.is_fixed = _of_each(of_each["exceptions"], (), len, 0) > 0
+        self.first = _of_each(of_each["first_coverage_month"], None, _number, 0)
+        self.last = _of_each(of_each["last_coverage_month"], None, _number, len(ALL_MONTHS))
         for pattern in self.patterns:
             self._doubt_cutoffs(pattern)
             for stretch in pattern.stretches:
@@ -167,21 +168,19 @@ class Scopes:
 
     # Reading
 
-    def _patterns(self, book: RuleBook) -> Iterator[Pattern]:
-        rows = list(chain.from_iterable(map(attrgetter("rows"), self.scopes)))
-        which = self.numbers.of(list(map(attrgetter("rule"), rows)))
+    def _patterns(self, book: RuleBook, of_each: Mapping[str, Sequence[Any]]) -> Iterator[Pattern]:
+        """Give the patterns of scopes, of which each field has a column; rows that they share are read once."""
+        rows = list(chain.from_iterable(of_each["rows"]))
+        examples, which = objects_apart(rows)
+        distinct = list(map(rows.__getitem__, examples.tolist()))
+        rules = self.numbers.of(list(map(attrgetter("rule"), distinct)))
         self.numbers.settle()
-        places = {kind: place for place, kind in enumerate(_VARIES)}
-        said = [
-            len(places) + number if isinstance(rule, Inherited) else places.get(rule.kind, len(places) + number)
-            for number, rule in enumerate(self.numbers.rules)
-        ]
-        stand = np.column_stack([_standing(rows), np.array(said, np.intp)[which]])
-        ends = np.cumsum([0, *map(len, map(attrgetter("rows"), self.scopes))])
-        begins, cuts = ends[:-1], (ends * stand.strides[0]).tolist()
-        of_rows = map(stand.tobytes().__getitem__, map(slice, cuts, cuts[1:]))
-        keys = zip(map(attrgetter("state"), self.scopes), map(attrgetter("product"), self.scopes), of_rows, strict=True)
-        for scopes in _alike(keys, len(self.scopes)):
+        counts = np.fromiter(map(len, of_each["rows"]), np.intp, len(self.scopes))
+        begins, heads = np.cumsum(counts) - counts, [values_apart(of_each[name]) for name in ("state", "product")]
+        kinds, stand = alike([*(values_apart(list(map(field, distinct))) for field in _STANDS), self._said(rules)])
+        pattern = lists_alike(heads, (stand[which], len(kinds)), counts)[1]
+        rules = rules[which]
+        for scopes in np.split(np.argsort(pattern, kind="stable"), np.cumsum(np.bincount(pattern)))[:-1]:
             first = self.scopes[scopes[0]]
             try:
                 timeline = Timeline(book.rows(first.state, first.product) + first.rows, book.calendar)
@@ -189,8 +188,17 @@ class Scopes:
             except Refusal:
                 self.doubtful.update(scopes.tolist())
                 continue
-            own = which[begins[scopes, None] + np.arange(len(first.rows))]
+            own = rules[begins[scopes, None] + np.arange(len(first.rows))]
             yield Pattern(scopes, timeline, self._stretches(first, timeline, own), tuple(ways_of(timeline.spans)))
+
+    def _said(self, rules: Indexes) -> tuple[Indexes, int]:
+        """Give rules numbers by what they say, as far as the scopes of a pattern must have it in common."""
+        places = {kind: place for place, kind in enumerate(_VARIES)}
+        said = [
+            len(places) + number if isinstance(rule, Inherited) else places.get(rule.kind, len(places) + number)
+            for number, rule in enumerate(self.numbers.rules)
+        ]
+        return np.array(said, np.intp)[rules], len(places) + len(said)
 
     def _stretches(self, scope: Scope, timeline: Timeline, own: Indexes) -> list[Stretch]:
         """Give what the scopes of a pattern are under, from the numbers of their own rows' rules, (scopes, rows)."""
@@ -409,27 +417,6 @@ def _ahead(timeline: Timeline, begin: int, width: int) -> int:
     return int(after[0]) - begin + 1 if len(after) else width + 1
 
 
-def _standing(rows: Sequence[Row]) -> Indexes:
-    """Give rows numbers by where they stand: those are alike that differ at most in what they say."""
-    numbers = np.zeros(len(rows), np.intp)
-    for field in _STANDS:
-        column = list(map(field, rows))
-        if column == column[:1] * len(column):  # soon told, and mostly so
-            continue
-        known = {value: number for number, value in enumerate(dict.fromkeys(column))}
-        numbers *= len(known)
-        numbers += np.fromiter(map(known.__getitem__, column), np.intp, len(rows))
-        numbers = np.unique(numbers, return_inverse=True)[1]
-    return numbers
-
-
-def _alike(keys: Iterable[Hashable], total: int) -> list[Indexes]:
-    """Give the places of each of so many keys that is distinct."""
-    numbers: defaultdict[Hashable, int] = defaultdict(count().__next__)
-    which = np.fromiter(map(numbers.__getitem__, keys), np.intp, total)
-    return np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which)))[:-1]
-
-
 def _by_count(members: Iterable[tuple[Pattern, Indexes]]) -> Iterator[list[tuple[Pattern, Indexes]]]:
     """Put members together to about `TOGETHER` scopes."""
     few: list[tuple[Pattern, Indexes]] = []
@@ -445,7 +432,7 @@ def _number(month: np.datetime64) -> int:
     return int((month - FIRST_MONTH).astype(int))
 
 
-def _of_each(values: list[Any], absent: Any, number: Callable[[Any], int], otherwise: int) -> Indexes:
+def _of_each(values: Sequence[Any], absent: Any, number: Callable[[Any], int], otherwise: int) -> Indexes:
     """Give a number of each value, where most are absent."""
     numbers = np.full(len(values), otherwise, np.intp)
     if values.count(absent) < len(values):

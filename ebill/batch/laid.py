@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from ebill.batch.apart import Numbers
 from ebill.batch.columns import NONE, day_numbers
 from ebill.batch.groups import Scopes
 from ebill.dates import FIRST_MONTH, MONTHS, Calendar, Flags, as_days
@@ -27,8 +28,6 @@ from ebill.rulebook import RuleBook, Scope, Timeline
 from ebill.schedule import DATE_NAMES, FIXED_NAMES, DateName
 from ebill.standing import standing
 
-Numbers = npt.NDArray[Any]
-"""Whole numbers, one for each row or entry."""
 SUPPORTED: Final = 1200
 """Coverage months, numbered from the first supported one."""
 YEAR: Final = 12

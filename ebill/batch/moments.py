@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from marshmallow import ValidationError
 
+from ebill.batch.apart import Numbers
 from ebill.batch.columns import NONE, day_numbers
-from ebill.batch.laid import Numbers, Way
+from ebill.batch.laid import Way
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, MONTH, Calendar
 from ebill.grammar import read_day, read_moment
 from ebill.posting import posts, received

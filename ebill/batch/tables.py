@@ -32,11 +32,11 @@ import numpy.typing as npt
 
 from ebill import questions, strictjson
 from ebill.batch import moments
+from ebill.batch.apart import Numbers, alike
 from ebill.batch.asked import (
     ASKED,
     IDS,
     KIND,
-    alike,
     arrow,
     coded,
     days_of,
@@ -48,7 +48,7 @@ from ebill.batch.asked import (
     written_months,
 )
 from ebill.batch.columns import NONE
-from ebill.batch.laid import SUPPORTED, Entries, Laid, Numbers
+from ebill.batch.laid import SUPPORTED, Entries, Laid
 from ebill.batch.moments import BAD, GOOD, Moments, Posted
 from ebill.dates import FIRST_MONTH, MONTH, as_month
 from ebill.errors import (

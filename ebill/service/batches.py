@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from ebill import access
 from ebill.batch import moments
+from ebill.batch.apart import Numbers
 from ebill.batch.columns import NONE
-from ebill.batch.laid import Laid, Numbers
+from ebill.batch.laid import Laid
 from ebill.batch.moments import GOOD, Moments
 from ebill.batch.tables import BATCH, Answered, Reason, answered, posted
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
