@@ -35,6 +35,8 @@ from ebill.schedule import FIXED_NAMES, FixedDates
 
 MOST_MONTHS: Final = 120
 """How many coverage months one call may ask for."""
+ROWS_MOST: Final = 10_000
+"""Rules that are remembered as they were read."""
 OR_ELSE: Final = "is required, or else coverage_month"
 """Of the span of a question that names no month."""
 NOTHING_TO_PAY: Final = "there is no invoice in the months asked for that it could pay"
@@ -160,6 +162,7 @@ class PostingSchema(Strict):
 _CALCULATION: Final = CalculationSchema()
 _POSTING: Final = PostingSchema()
 _RULES: Final = RulesSchema()
+_KINDS: Final = tuple(_RULES.fields)
 
 
 def calculation(body: Any, book: RuleBook | None = None) -> Calculation:
@@ -195,9 +198,27 @@ def scope(question: Calculation) -> Scope:
     )
 
 
-def rows(given: Any) -> tuple[Row, ...]:
-    """Read the rules of a question alone, as its scope has them. Raises InvalidInput with every fault."""
-    return _entered(_read(_RULES, given))
+class Rows:
+    """Reads the rules of questions alone, as their scopes have them, and remembers each that was good.
+
+    Questions mostly differ in how they combine few rules, and what one says is good or not whatever the others say.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Row] = {}
+
+    def of(self, given: Any) -> tuple[Row, ...]:
+        """Give the rows of rules by kind. Raises InvalidInput with every fault."""
+        if type(given) is dict:
+            each = (self._known.get((kind, repr(given[kind]))) for kind in _KINDS if kind in given)
+            known = tuple(row for row in each if row is not None)
+            if len(known) == len(given):
+                return known
+        rules = _read(_RULES, given)
+        rows = _entered(rules)
+        self._known = {} if len(self._known) >= ROWS_MOST else self._known
+        self._known.update(zip(((kind, repr(given[kind])) for kind in rules), rows, strict=True))
+        return rows
 
 
 def _entered(rules: Mapping[Kind, Rule]) -> tuple[Row, ...]:

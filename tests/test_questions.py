@@ -1,17 +1,20 @@
 """A question is read strictly: every fault of it at once, each with its JSON pointer, and nothing is guessed."""
 
+import random
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
 import pytest
 
-from ebill import service
+from ebill import questions, service
 from ebill.errors import InvalidInput
-from ebill.questions import MOST_MONTHS, Calculation, PostingQuestion, calculation, posting_question
+from ebill.questions import MOST_MONTHS, Calculation, PostingQuestion, Rows, calculation, posting_question
+from ebill.rulebook import Row
 from ebill.rules import DayOfMonth, GraceDays
 from ebill.schedule import FixedDates
 from tests.books import NOW, TEXT, book, month
+from tests.strategies import DEFAULTS, draw_rule
 
 PA = {"state": "PA", "coverage_month": "2026-08"}
 SPAN = {"state": "PA", "from": "2026-08", "months": 3}
@@ -407,6 +410,59 @@ def test_a_name_that_is_written_wrongly_is_not_told_twice() -> None:
 def test_what_is_no_question_at_all_is_refused_and_no_more(body: Any) -> None:
     with pytest.raises(InvalidInput):
         service.answer(book(TEXT), body, NOW)
+
+
+# The rules of many questions
+
+
+SPOILT: tuple[Any, ...] = (
+    None,
+    True,
+    1.0,
+    "1",
+    [],
+    {},
+    {"days": True},
+    {"days": 30.0},
+    {"days": "30"},
+    {"days": 30, "unknown": 1},
+    "XFED",
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rules_that_were_read_before_are_read_as_if_they_were_the_first(seed: int) -> None:
+    """Good ones, and bad ones beside them, in any order; of those that were good each is the same row again."""
+    rng = random.Random(seed)  # noqa: S311  # no secret
+    often = {kind: [draw_rule(rng, kind) for _ in range(2)] for kind in (*DEFAULTS, "skip_coverage_months")}
+    many, good, met = Rows(), 0, dict[str, Row]()
+    for _ in range(400):
+        given = {kind: rng.choice(often[kind]) for kind in rng.sample(list(often), rng.randint(0, 4))}
+        if rng.random() < 0.3:
+            given[rng.choice(["due", "grace", "timezone", "graze"])] = rng.choice(SPOILT)
+        assert faults(given, many.of) == faults(given, Rows().of)
+        if not faults(given, Rows().of):
+            good += 1
+            assert many.of(given) == Rows().of(given)
+            for row in many.of(given):
+                assert row is met.setdefault(f"{row.rule!r}", row)
+    assert 200 < good < 400
+
+
+@pytest.mark.parametrize("given", [None, [], "rules", 7, {"grace": {"days": True}}, {"grace": {"days": 1.0}}])
+def test_what_is_no_rule_is_none_beside_one_that_equals_it(given: Any) -> None:
+    """To Python `True` and `1.0` equal 1."""
+    many = Rows()
+    assert many.of({"grace": {"days": 1}}) == many.of({"grace": {"days": 1}})
+    assert faults(given, many.of) == faults(given, Rows().of) != []
+
+
+def test_no_more_rules_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "ROWS_MOST", 3)
+    many = Rows()
+    for days in range(20, 40):
+        assert str(many.of({"grace": {"days": days}, "due": {"day": days - 19}})[1].rule).startswith(f"{days} days")
+        assert len(many._known) <= 3 + 1
 
 
 # When a payment posts

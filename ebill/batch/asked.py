@@ -204,6 +204,11 @@ def coded(column: Any) -> tuple[Numbers, Any]:
     return indices.to_numpy(zero_copy_only=False), column.dictionary
 
 
+def _with_null(distinct: Any) -> Any:
+    """Give the distinct values of a column with null as the one after their last, as `coded` numbers it."""
+    return arrow().concat_arrays([distinct, arrow().nulls(1, distinct.type)])
+
+
 def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Give a column's days, `NONE` for null, and which are no supported dates."""
     pa = arrow()
@@ -211,8 +216,8 @@ def days_of(column: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
         days = column.cast(pa.int32()).fill_null(0).to_numpy()
         told = moments.of_days(days, column.is_valid().to_numpy(zero_copy_only=False)).told
         return np.where(told == GOOD, days, NONE), told == BAD
-    codes, texts = encoded(column)
-    of_text, bad = moments.read_days(texts)
+    codes, texts = coded(column)
+    of_text, bad = moments.read_days(_with_null(texts))
     return np.take(of_text, codes), np.take(bad, codes)
 
 
@@ -225,8 +230,8 @@ def moments_of(column: Any) -> Moments:
     if pa.types.is_timestamp(column.type):
         clocks = column.cast(pa.int64()).fill_null(0).to_numpy()
         return moments.of_clocks(clocks, column.is_valid().to_numpy(zero_copy_only=False), column.type.tz)
-    codes, texts = encoded(column)
-    return moments.read(texts).take(codes)
+    codes, texts = coded(column)
+    return moments.read(_with_null(texts)).take(codes)
 
 
 def written_months(column: Any) -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,18 +18,17 @@ import numpy as np
 import numpy.typing as npt
 from marshmallow import ValidationError
 
+from ebill.batch import clocks
 from ebill.batch.apart import Numbers
+from ebill.batch.clocks import DAY_LONG, LOCAL
 from ebill.batch.columns import NONE, day_numbers
 from ebill.batch.laid import Way
 from ebill.dates import FIRST_DAY, FIRST_MONTH, LAST_DAY, MONTH, Calendar
-from ebill.grammar import read_day, read_moment
+from ebill.grammar import read_moment
 from ebill.posting import posts, received
 from ebill.rules import Posting
 
-DAY_LONG: Final = 86_400_000_000
 NOT_GIVEN, GOOD, BAD = range(3)
-LOCAL: Final = np.iinfo(np.int64).min
-"""The offset of a moment that is written without one: it is local already."""
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # wall clocks are counted from here
 _MICROSECOND: Final = timedelta(microseconds=1)
 _OFFSET: Final = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
@@ -61,24 +61,22 @@ class Posted(NamedTuple):
     posts_by: npt.NDArray[np.int32]
 
 
-def read(texts: Sequence[str | None]) -> Moments:
-    """Read moments as the API takes them; None is none."""
-    written, offset, is_date, told = none(len(texts))
-    for number, text in enumerate(texts):
-        try:
-            found = None if text is None else read_moment(text)
-        except ValidationError:
-            told[number] = BAD
-            continue
-        if found is None:
-            continue
-        told[number] = GOOD
-        if isinstance(found, datetime):
-            written[number] = (found.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
-            if (apart := found.utcoffset()) is not None:
-                offset[number] = apart // _MICROSECOND
-        else:
-            written[number], is_date[number] = (found - _EPOCH.date()).days * DAY_LONG, True
+def read(texts: Any) -> Moments:
+    """Read an Arrow array of moments as the API takes them; null is none.
+
+    Those that are plainly good are read together, all others by the grammar of the API.
+    """
+    there = texts.is_valid().to_numpy(zero_copy_only=False)
+    written, offset, is_date, plain = clocks.read(texts)
+    told = np.where(there, np.where(plain, GOOD, BAD), NOT_GIVEN).astype(np.uint8)
+    others = np.flatnonzero(there & ~plain)
+    for row, text in zip(others.tolist(), texts.take(others).to_pylist(), strict=True):
+        with suppress(ValidationError):
+            found, told[row] = read_moment(text), GOOD
+            moment = found if isinstance(found, datetime) else datetime.combine(found, time())
+            written[row] = (moment.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+            apart, is_date[row] = moment.utcoffset(), moment is not found
+            offset[row] = LOCAL if apart is None else apart // _MICROSECOND
     return Moments(written, offset, is_date, told)
 
 
@@ -214,15 +212,8 @@ def _apart(zone: tzinfo, moment: datetime) -> int:
     return (found or timedelta()) // _MICROSECOND
 
 
-def read_days(texts: Sequence[str | None]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Read dates; give their days, `NONE` where there is none, and which are no dates."""
-    days, bad = np.full(len(texts), NONE, np.int32), np.zeros(len(texts), bool)
-    for number, text in enumerate(texts):
-        try:
-            day: date | None = None if text is None else read_day(text)
-        except ValidationError:
-            bad[number] = True
-            continue
-        if day is not None:
-            days[number] = (day - _EPOCH.date()).days
-    return days, bad
+def read_days(texts: Any) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Read an Arrow array of dates; give their days, `NONE` where there is none, and which are no dates."""
+    written, _, is_date, told = read(texts)
+    is_day = (told == GOOD) & is_date
+    return np.where(is_day, written // DAY_LONG, NONE).astype(np.int32), (told != NOT_GIVEN) & ~is_day

@@ -181,6 +181,7 @@ class _Told:
 
     def __init__(self, book: RuleBook) -> None:
         self.book = book
+        self._each = questions.Rows()
         self._rows: dict[str | None, tuple[Row, ...]] = {}
         self._scopes: dict[Kind, Scope] = {}
 
@@ -189,7 +190,7 @@ class _Told:
         own, others = kind[_RULES], (*kind[:_RULES], *kind[_RULES + 1 :])
         rows = self._rows.get(own)
         if rows is None:
-            rows = () if own is None else questions.rows(_json(own))
+            rows = () if own is None else self._each.of(_json(own))
             self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
             self._rows[own] = rows
         scope = self._scopes.get(others)

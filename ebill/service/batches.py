@@ -103,16 +103,18 @@ class Accounts(Source):
 
     def _payments(self, connection: Connection, whose: Whose) -> tuple[Numbers, Moments]:
         """Give the payments of the months that are asked after: the row of each, ascending, and when it was made."""
+        import pyarrow as pa
+
         find = self._accounts.finder()
         first, last = MONTHS[self._begin], MONTHS[self._begin + self._count - 1]
-        rows, made = [np.zeros(0, np.int64)], [moments.read([])]
+        rows, made = [np.zeros(0, np.int64)], [moments.none(0)]
         found = many.payments_for(connection, whose, first, last)
         while some := list(islice(found, BATCH)):
             places = [find(client_id, account_id) for client_id, account_id, _, _ in some]
             there = [number for number, place in enumerate(places) if place is not None]
             months = [MONTH_NUMBERS[some[number][2]] - self._begin for number in there]
             rows.append(np.array([places[number] for number in there], np.int64) * self._count + np.array(months, int))
-            made.append(moments.read([some[number][3] for number in there]))
+            made.append(moments.read(pa.array([some[number][3] for number in there], pa.string())))
         every = np.concatenate(rows)
         order = np.argsort(every)
         return every[order], Moments(*(np.concatenate(parts)[order] for parts in zip(*made, strict=True)))

@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], Iterable[Ratio]]] = {
     "ten_times_the_rows": rows.ten_times_the_rows,
     "files": files.files,
     "many_kinds": files.many_kinds,
+    "payments_as_text": files.payments_as_text,
     "whole_store": files.whole_store,
     "over_http": calculate.over_http,
     "servers": servers.servers,

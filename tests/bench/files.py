@@ -111,6 +111,24 @@ def many_kinds() -> Iterator[Ratio]:
     yield taken.beside("many", "few", "a table: 5,000 kinds of accounts / 60 kinds")
 
 
+def payments_as_text() -> Iterator[Ratio]:
+    """Answer a million rows of a table with a moment of payment each, hardly two the same, beside as many without."""
+    book, asked = bookfile.load(bookfile.path()).book, questions()
+    minutes = np.random.default_rng(2).integers(0, 700 * 24 * 60, ROWS)
+    moments = np.datetime_as_string(np.datetime64("2026-01-01T00:00", "m") + minutes)
+    paid = asked.append_column("paid_at", pa.array(moments))
+    taken = in_turn(
+        {
+            "paid": (lambda: batch.schedule(paid, book, as_of=AS_OF), 1),
+            "not": (lambda: batch.schedule(asked, book, as_of=AS_OF), 1),
+        },
+        rounds=5,
+    )
+    own, other = taken.median("paid"), taken.median("not")
+    print(f"\n{ROWS:,} rows of a table: {own:.2f} s with a moment of payment each, as text, {other:.2f} s without")
+    yield taken.beside("paid", "not", "a table: payments as text / no payments")
+
+
 def whole_store() -> Iterator[Ratio]:
     """Answer twelve months of a million accounts of a store, beside reading the accounts and writing the table."""
     book, now = bookfile.load(bookfile.path()).book, datetime(2026, 8, 3, 16, tzinfo=UTC)
