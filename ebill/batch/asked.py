@@ -25,6 +25,8 @@ KIND: Final = ("state", "product", "rules", "exceptions", "last_coverage_month")
 """The columns that make accounts alike."""
 ASKED: Final = (*IDS, *KIND, "coverage_month", "as_of", "paid_at")
 NEEDED: Final = ("state", "coverage_month")
+_LOOKED_AT: Final = 1 << 10
+"""Texts that are looked at for whether most of a column differ."""
 _NOT_ASCII: Final = 128
 
 
@@ -230,6 +232,8 @@ def moments_of(column: Any) -> Moments:
     if pa.types.is_timestamp(column.type):
         clocks = column.cast(pa.int64()).fill_null(0).to_numpy()
         return moments.of_clocks(clocks, column.is_valid().to_numpy(zero_copy_only=False), column.type.tz)
+    if not pa.types.is_dictionary(column.type) and 2 * len(column[:_LOOKED_AT].unique()) > len(column[:_LOOKED_AT]):
+        return moments.read(column)  # to find the few that are alike would take longer
     codes, texts = coded(column)
     return moments.read(_with_null(texts)).take(codes)
 

@@ -25,6 +25,7 @@ _DAY, _MINUTES, _SECONDS, _DIGITS = len("2026-07-02"), len("2026-07-02T16:00"), 
 _BODIES: Final = {_DAY, _MINUTES, _SECONDS, *range(_SECONDS + 2, _SECONDS + 2 + _DIGITS)}
 """How many characters a moment has without its offset."""
 _OFFSET: Final = len("-04:00")
+_LONGEST: Final = max(_BODIES) + _OFFSET
 _CENTURY: Final = 20
 _TOGETHER: Final = 1 << 15
 """Texts that are read at once: as many as fit the processor's cache."""
@@ -55,11 +56,10 @@ def read(texts: Any) -> Plain:
         return found
     begins = np.frombuffer(bounds, np.int32, count + 1, np.int32().itemsize * texts.offset).astype(np.int64)
     characters, lengths = np.frombuffer(content, np.uint8), np.diff(begins)
-    for length in np.unique(lengths).tolist():
-        if length <= max(_BODIES) + _OFFSET:
-            rows = np.flatnonzero(lengths == length)
-            for few in (rows[begin : begin + _TOGETHER] for begin in range(0, len(rows), _TOGETHER)):
-                _read(characters[begins[few] + np.arange(length)[:, None]], few, found)
+    for length in np.flatnonzero(np.bincount(np.minimum(lengths, _LONGEST + 1))[: _LONGEST + 1]):
+        rows = np.flatnonzero(lengths == length)
+        for few in (rows[begin : begin + _TOGETHER] for begin in range(0, len(rows), _TOGETHER)):
+            _read(characters[begins[few] + np.arange(length)[:, None]], few, found)
     return found
 
 

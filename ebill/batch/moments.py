@@ -125,15 +125,14 @@ def posted(moments: Moments, ways: Sequence[Way]) -> Posted:
     local = moments.written.copy()
     instants = good & (moments.offset != LOCAL)
     if instants.any():
-        begins = _month(moments.written // DAY_LONG)
-        for way, rows in _in_force(ways, begins, instants):
+        for way, rows in _in_force(ways, moments.written // DAY_LONG, instants):
             utc = moments.written[rows] - moments.offset[rows]
             local[rows] = utc + offsets(utc, way.zone)
     paid_on, clock = np.divmod(local, DAY_LONG)
     good &= (paid_on >= _BEGIN) & (paid_on <= _END)
     found = Posted(np.where(good, paid_on, NONE).astype(np.int32), *(np.full(len(good), NONE, np.int32),) * 3)
     found = found._replace(posts_from=found.received.copy(), posts_by=found.received.copy())
-    for way, rows in _in_force(ways, _month(paid_on), good):
+    for way, rows in _in_force(ways, paid_on, good):
         cutoff = (way.posting.cutoff.hour * 60 + way.posting.cutoff.minute) * 60_000_000
         after = ~moments.is_date[rows] & (clock[rows] >= cutoff)
         place = paid_on[rows] - _BEGIN + after
@@ -154,12 +153,12 @@ def _month(days: Numbers) -> Numbers:
     return (months - FIRST_MONTH).astype(np.int64)
 
 
-def _in_force(ways: Sequence[Way], months: Numbers, which: npt.NDArray[np.bool_]) -> Iterator[tuple[Way, Any]]:
-    """Give each way, and those rows whose month it is in force for."""
+def _in_force(ways: Sequence[Way], days: Numbers, which: npt.NDArray[np.bool_]) -> Iterator[tuple[Way, Any]]:
+    """Give each way, and those rows for the month of whose day it is in force."""
     if len(ways) == 1:
         yield ways[0], np.flatnonzero(which)
         return
-    place = np.maximum(np.searchsorted([way.since for way in ways], months, side="right") - 1, 0)
+    place = np.maximum(np.searchsorted([way.since for way in ways], _month(days), side="right") - 1, 0)
     for number, way in enumerate(ways):
         rows = np.flatnonzero(which & (place == number))
         if len(rows):
