@@ -6,7 +6,7 @@ import weakref
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
-from itertools import groupby
+from itertools import groupby, product
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pytest
 
 from ebill import batch, bookfile
-from ebill.batch import laid, moments
+from ebill.batch import laid, moments, tables
 from ebill.batch.asked import ASKED, KIND
 from ebill.batch.tables import ANSWERED, WARNED, Batches, answers, schema
 from ebill.dates import FIRST_MONTH, LAST_MONTH, MONTHS
@@ -107,6 +107,48 @@ def test_what_is_laid_out_is_let_go_when_it_is_much_and_nothing_changes(monkeypa
     monkeypatch.setattr(laid, "MOST", 100)
     parts = table(given).to_batches(max_chunksize=20)
     assert pa.Table.from_batches(answers(book(), parts, now=NOW)).equals(whole)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda number: {"state": f"Q{number}"},
+        lambda number: {"state": "PA", "rules": json.dumps({"grace": {"dasy": number}})},
+        lambda number: {"state": "PA", "rules": json.dumps({"grace": {"days": 45}}) + " " * number},
+        lambda number: {"state": "PA", "exceptions": " " * number + "[]"},
+    ],
+    ids=["unknown states", "bad rules", "rules with spaces", "exceptions with spaces"],
+)
+@pytest.mark.parametrize("most", ["MOST", "HELD_MOST"])
+def test_a_stream_of_what_is_never_alike_holds_no_more_at_its_end(
+    most: str, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has dates or not."""
+    monkeypatch.setattr(laid, most, 100 * laid.YEAR if most == "MOST" else 4_000)
+    asked = Batches(book(), as_of=date(2026, 8, 3))
+    for begin in range(0, 1_000, 10):
+        given = [{**told(number), "coverage_month": "2026-08"} for number in range(begin, begin + 10)]
+        asked.answer(pa.RecordBatch.from_pylist(given))
+        kinds = asked._laid.kinds
+        assert len(kinds) <= 110 or most == "HELD_MOST"
+        assert len(str(kinds)) < 40_000 or most == "MOST"
+
+
+def test_what_is_long_is_not_kept_but_for_the_rows_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "KEPT_LONGEST", 50)
+    rules, spaces = json.dumps({"grace": {"days": 45}}), " " * 50
+    given = [
+        {"state": "PA", "coverage_month": "2026-08", "rules": own, "exceptions": fixed}
+        for own, fixed in product((rules, rules + spaces, "[]", "[]" + spaces), ("[]", spaces + "[]", "{}"))
+    ]
+    asked = Batches(book())
+    found = asked.answer(pa.RecordBatch.from_pylist(given)).record_batch()
+    assert found.column("reason").to_pylist() == [None, None, "invalid_input"] * 2 + ["invalid_input"] * 6
+    of_45 = found.column("grace_end_date").drop_null().unique().to_pylist()
+    assert of_45 == [date(2026, 9, 15)]
+    kept = [*asked._told._rows, *asked._told._scopes, *asked._reasons]
+    assert kept
+    assert spaces not in str(kept)
 
 
 def test_the_schema_is_known_before_any_row() -> None:

@@ -37,7 +37,9 @@ _NOWHERE: Final = _YEARS
 READ: Final = 1 << 13
 """Kinds whose scopes are read together at most: some megabytes."""
 MOST: Final = 1 << 22
-"""Entries beyond which all are let go: about 200 MB."""
+"""Entries beyond which all are let go: about 200 MB. A kind counts as a year of them, whether it has any or not."""
+HELD_MOST: Final = 1 << 26
+"""Characters that kinds are told by, beyond which all are let go."""
 
 
 class Way(NamedTuple):
@@ -115,12 +117,14 @@ class Laid:
         self._way: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._used = 1
         """Pages of a year each; page 0 is that of the rows without dates."""
+        self._held = 0
+        """Characters that the kinds are told by."""
         self._lock = threading.Lock()
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is laid out that a stream had better begin anew."""
-        return self._used * YEAR > MOST
+        """Whether so much is laid out, or known without being, that a stream had better begin anew."""
+        return (self._used + len(self.kinds)) * YEAR > MOST or self._held > HELD_MOST
 
     def kinds_of(self, told: Sequence[Hashable], make: Callable[[Any], Scope]) -> Numbers:
         """Give the numbers of the kinds that are told so; a scope is made of that when a month is first asked for."""
@@ -140,6 +144,7 @@ class Laid:
                 self._pages = np.concatenate([self._pages, np.zeros_like(self._pages)])
             self._pages[number, :_YEARS] = -1
             self.kinds.append(told)
+            self._held += sum(len(part) for part in told if isinstance(part, str)) if isinstance(told, tuple) else 0
             self._makers.append(make)
             self._numbers[told] = number  # only now may other threads find it
         return number

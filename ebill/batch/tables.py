@@ -92,6 +92,8 @@ HINTS_MOST: Final = 3
 """Unknown columns of a row for which near ones are looked for: each look takes longer than to answer a row."""
 KEPT_MOST: Final = 10_000
 """Rules, and what else makes accounts alike, that are kept as they were read."""
+KEPT_LONGEST: Final = 1 << 12
+"""Characters of what is kept, or of the row that a reason is kept for: none that are longer are met often."""
 JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
@@ -191,14 +193,16 @@ class _Told:
         rows = self._rows.get(own)
         if rows is None:
             rows = () if own is None else self._each.of(_json(own))
-            self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
-            self._rows[own] = rows
+            if _length([own]) <= KEPT_LONGEST:
+                self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
+                self._rows[own] = rows
         scope = self._scopes.get(others)
         if scope is None:
             given = {**dict(zip(KIND, kind, strict=True)), "rules": None, "coverage_month": str(FIRST_MONTH)}
             scope = questions.scope(self.read(given))
-            self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
-            self._scopes[others] = scope
+            if _length(others) <= KEPT_LONGEST:
+                self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
+                self._scopes[others] = scope
         return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
 
     def read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
@@ -327,12 +331,13 @@ class Batches:
                 told = why if isinstance(why, Reason) else self._reason(why)
                 reason[place] = found.setdefault(told, len(found))
                 continue
-            if (*names, *key) not in self._reasons:
-                if len(self._reasons) >= REASONS_MOST:
-                    self._reasons = {}
-                self._reasons[*names, *key] = self._reason(dict(zip(names, key, strict=True)))
-            told = self._reasons[*names, *key]
-            reason[place] = found.setdefault(told, len(found))
+            known = self._reasons.get((*names, *key))
+            if known is None:
+                known = self._reason(dict(zip(names, key, strict=True)))
+                if _length(key) <= KEPT_LONGEST:
+                    self._reasons = {} if len(self._reasons) >= REASONS_MOST else self._reasons
+                    self._reasons[*names, *key] = known
+            reason[place] = found.setdefault(known, len(found))
         return reason, list(found)
 
     def _reason(self, row: Mapping[str, Any]) -> Reason:
@@ -407,6 +412,10 @@ def _of_a_row(faults: Sequence[Fault]) -> list[Fault]:
     """Say of a row without a month that it needs one: the span that a question may have instead is no column."""
     of_month = Fault("/coverage_month", "is required")
     return list(dict.fromkeys(of_month if fault.detail == questions.OR_ELSE else fault for fault in faults))
+
+
+def _length(texts: Iterable[str | None]) -> int:
+    return sum(map(len, filter(None, texts)))
 
 
 def _json(text: str) -> Any:
