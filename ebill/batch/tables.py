@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,8 @@ from ebill.schedule import DATE_NAMES
 from ebill.standing import STANDINGS, WARNINGS, standing
 
 Kind = tuple[str | None, ...]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 ECHOED: Final = (*IDS, "state", "product", "coverage_month")
 """The columns that are given back, where they are there."""
@@ -86,14 +88,12 @@ WARNED: Final = tuple(
     " ".join(code for bit, code in enumerate(WARNINGS) if mask >> bit & 1) for mask in range(1 << len(WARNINGS))
 )
 """How warnings are written, by their number."""
-REASONS_MOST: Final = 10_000
-"""Reasons that are kept for the next row that is wrong alike."""
 HINTS_MOST: Final = 3
 """Unknown columns of a row for which near ones are looked for: each look takes longer than to answer a row."""
 KEPT_MOST: Final = 10_000
-"""Rules, and what else makes accounts alike, that are kept as they were read."""
+"""Rules, what else makes accounts alike, and reasons, that are kept of each for the next row that says the same."""
 KEPT_LONGEST: Final = 1 << 12
-"""Characters of what is kept, or of the row that a reason is kept for: none that are longer are met often."""
+"""Characters of what a row says for which something is kept: what is longer is not met often."""
 JSON: Final = ("rules", "exceptions")
 JSON_MOST: Final = 256_000
 """Characters of rules or exceptions."""
@@ -174,6 +174,17 @@ class Answered(NamedTuple):
         }
 
 
+class _Kept(dict[Key, Value]):
+    """What was found for what rows say, for the next that says the same; several threads may ask at once."""
+
+    def keep(self, key: Key, value: Value, texts: Iterable[str | None]) -> None:
+        """Keep a value, unless the texts that it was found for are long; of too many, all are let go first."""
+        if sum(map(len, filter(None, texts))) <= KEPT_LONGEST:
+            if len(self) >= KEPT_MOST:
+                self.clear()
+            self[key] = value
+
+
 class _Told:
     """Reads what tells of accounts, and remembers the parts that are alike.
 
@@ -184,8 +195,8 @@ class _Told:
     def __init__(self, book: RuleBook) -> None:
         self.book = book
         self._each = questions.Rows()
-        self._rows: dict[str | None, tuple[Row, ...]] = {}
-        self._scopes: dict[Kind, Scope] = {}
+        self._rows = _Kept[str | None, tuple[Row, ...]]()
+        self._scopes = _Kept[Kind, Scope]()
 
     def scope(self, kind: Kind) -> Scope:
         """Give the scope of a kind, whose parts are read once each. Raises MalformedJson, InvalidInput."""
@@ -193,16 +204,12 @@ class _Told:
         rows = self._rows.get(own)
         if rows is None:
             rows = () if own is None else self._each.of(_json(own))
-            if _length([own]) <= KEPT_LONGEST:
-                self._rows = {} if len(self._rows) >= KEPT_MOST else self._rows
-                self._rows[own] = rows
+            self._rows.keep(own, rows, [own])
         scope = self._scopes.get(others)
         if scope is None:
             given = {**dict(zip(KIND, kind, strict=True)), "rules": None, "coverage_month": str(FIRST_MONTH)}
             scope = questions.scope(self.read(given))
-            if _length(others) <= KEPT_LONGEST:
-                self._scopes = {} if len(self._scopes) >= KEPT_MOST else self._scopes
-                self._scopes[others] = scope
+            self._scopes.keep(others, scope, others)
         return Scope(scope.state, scope.product, rows, scope.exceptions, scope.last_coverage_month)
 
     def read(self, row: Mapping[str, Any], strange: Iterable[Fault] = ()) -> questions.Calculation:
@@ -242,7 +249,7 @@ class Batches:
         self._laid = self._fresh()
         self._months: dict[str | None, int] = {}
         self._told = _Told(book)
-        self._reasons: dict[Any, Reason] = {}
+        self._reasons = _Kept[Any, Reason]()
 
     def answer(self, batch: Any, unread: Mapping[int, Unread] = _NOTHING) -> Answered:
         """Answer the rows of an Arrow record batch. Raises TableRefused where its columns are no questions.
@@ -334,9 +341,7 @@ class Batches:
             known = self._reasons.get((*names, *key))
             if known is None:
                 known = self._reason(dict(zip(names, key, strict=True)))
-                if _length(key) <= KEPT_LONGEST:
-                    self._reasons = {} if len(self._reasons) >= REASONS_MOST else self._reasons
-                    self._reasons[*names, *key] = known
+                self._reasons.keep((*names, *key), known, key)
             reason[place] = found.setdefault(known, len(found))
         return reason, list(found)
 
@@ -412,10 +417,6 @@ def _of_a_row(faults: Sequence[Fault]) -> list[Fault]:
     """Say of a row without a month that it needs one: the span that a question may have instead is no column."""
     of_month = Fault("/coverage_month", "is required")
     return list(dict.fromkeys(of_month if fault.detail == questions.OR_ELSE else fault for fault in faults))
-
-
-def _length(texts: Iterable[str | None]) -> int:
-    return sum(map(len, filter(None, texts)))
 
 
 def _json(text: str) -> Any:
